@@ -1,0 +1,37 @@
+/* An app as a command sees it: its folder, settings, directories, and a way to its database. */
+#pragma once
+
+#include "base/error.h"
+#include "conf/settings.h"
+#include "embedded.h"
+#include "lifecycle.h"
+#include "pg/pg.h"
+#include "script/script.h"
+
+struct app {
+    char *dir;       /* absolute path of the app's folder */
+    char *name;      /* the folder's name, made a valid identifier */
+    struct settings settings;
+    char *data_dir;  /* made if missing */
+    char *run_dir;   /* short, for sockets and the shared page; made if missing, 0700 */
+    char *schema;
+};
+
+/*
+ * Finds the app (dir, else ACCRETE_APP, else upward from here to accrete.yaml), reads its settings (built-in < accrete.yaml
+ * < environment < overrides, a NULL-terminated list of "a.b=value"), sets up logging and the directories.
+ */
+bool app_open(struct app *app, const char *dir, const char *const *overrides, struct acc_error *err) ACC_MUST_CHECK;
+void app_close(struct app *app);
+
+/* The way to the app's database for one command: the server of database.url, the private cluster of a running host, or one started for it. */
+struct session {
+    struct pg pg;
+    char *conninfo;             /* owned */
+    struct embedded *embedded;  /* started by this session, or NULL */
+    int lock;                   /* host lock, or -1 */
+};
+
+/* Connects with search_path = the app's schema. */
+bool session_open(struct session *session, struct app *app, struct acc_error *err) ACC_MUST_CHECK;
+void session_close(struct session *session);

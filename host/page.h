@@ -1,0 +1,61 @@
+/*
+ * The shared page: heartbeats, positions and live counters of all processes of one host, in a file of the run
+ * directory, so that commands can look without a database. One writer a slot.
+ */
+#pragma once
+
+#include "accrete/hot.h"
+#include "base/error.h"
+
+#define PAGE_SLOTS 130
+#define PAGE_PACKETS 256
+#define PAGE_LIFECYCLES 256
+
+enum page_phase { PHASE_NONE, PHASE_START, PHASE_IDLE, PHASE_CLAIM, PHASE_FRIENDS, PHASE_LUA, PHASE_WRITE };
+
+struct page_packet {
+    int64_t id;
+    int16_t bucket;
+    int16_t lifecycle;
+    int32_t first_event; /* number of its first event in the batch */
+};
+
+struct page_slot {
+    struct acc_slot run;      /* Lua writes here */
+    int32_t pid;              /* 0: free */
+    int32_t generation;
+    int32_t is_quarantine;
+    int32_t retire;           /* set by the master: end after this batch */
+    int32_t lifecycle;        /* of the running batch, 0: none */
+    uint32_t packet_count;    /* packets of the running batch; more than PAGE_PACKETS: the rest is not listed */
+    struct page_packet packets[PAGE_PACKETS];
+    uint64_t events, found, new_facts, repeats, conflicts, failed, batches; /* since the process began */
+    uint64_t friend_rows, round_trips;
+    uint64_t seen_bytes;
+    int64_t started_us, batch_started_us;
+    uint64_t deaths;          /* of this slot's processes, written by the master */
+};
+
+/* Packets whose worker died: nobody runs them until the quarantine worker has split them. */
+struct page_poison {
+    uint32_t count;
+    struct page_packet packets[4 * PAGE_PACKETS];
+};
+
+struct page {
+    uint64_t magic;
+    int32_t master_pid;
+    int32_t worker_count;   /* wanted */
+    int32_t generation;     /* current */
+    int32_t draining;
+    uint64_t reloads, refused;
+    char refused_text[1024]; /* why the last reload was refused; "" after a good one */
+    int16_t bucket_slot[4096]; /* slot of the local worker that owns the bucket, or -1 */
+    struct page_poison poison;
+    struct page_slot slots[PAGE_SLOTS];
+};
+
+/* Makes the page (master) at run_dir/page, or maps an existing one read-only (commands). NULL with err. */
+struct page *page_create(const char *run_dir, struct acc_error *err) ACC_MUST_CHECK;
+const struct page *page_open(const char *run_dir, struct acc_error *err) ACC_MUST_CHECK;
+void page_close(const struct page *page);

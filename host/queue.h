@@ -1,0 +1,87 @@
+/* Queue: packets of events, routing, parked events. This is the only file that writes packets. */
+#pragma once
+
+#include "facts.h"
+#include "lifecycle.h"
+#include "pg/pg.h"
+#include "rows.h"
+
+/* Which lifecycles a kind wakes, as the database says; read again when the version moves. */
+struct route {
+    int16_t lifecycle;
+    uint16_t kind; /* tag */
+};
+
+struct routing {
+    int64_t version;
+    int buckets;
+    struct route *routes; /* sorted by kind, lifecycle; owned */
+    size_t count;
+};
+
+/* Reads version, buckets and routes in one snapshot. */
+bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+void routing_clear(struct routing *routing);
+/* Sends the fence: LOCK TABLE routing IN ACCESS SHARE MODE and the version check (ACC_ESTALE when it moved). Two results. */
+bool routing_check_send(const struct routing *routing, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+
+static inline int bucket_of(const uint8_t *id, int buckets)
+{
+    return (int)(((uint32_t)(id[0] << 8 | id[1]) * (uint32_t)buckets) >> 16);
+}
+
+/* A packet in RAM. */
+struct packet {
+    int16_t bucket;
+    int16_t lifecycle;
+    int16_t priority;
+    int16_t tries;
+    int32_t count;     /* events */
+    int64_t id;
+    int64_t born_us;   /* wall clock */
+    uint8_t ctid[6];   /* wire form */
+    bool is_redelivered; /* faults.redeliver: has been run once */
+    size_t size;
+    char *payload;     /* owned */
+};
+void packet_free(struct packet *packet);
+
+/*
+ * Payload: byte form ('R' rows, 'I' ids, 'T' ids that are retries of parked events), uint16 tag of the kind, then rows
+ * (row_encode) or 16-byte ids.
+ */
+
+/* Packets under construction for one transaction: groups new facts by (lifecycle, bucket, priority). */
+struct packet_set {
+    struct packet *packets;
+    size_t count, capacity;
+    int64_t packet_events, packet_bytes; /* limits of one packet */
+    struct buf scratch;
+};
+void packet_set_reset(struct packet_set *set);
+void packet_set_clear(struct packet_set *set);
+/*
+ * Adds events for new facts: one per route of the kind. priority_of (may be NULL) is asked for lifecycles that program has with a
+ * priority function.
+ */
+void packet_set_route(struct packet_set *set, const struct routing *routing, const struct program *program, const struct kind *kind,
+                      struct acc_row **rows, size_t count, int64_t now_us);
+/* Adds one event by id ('I' or 'T' form) or one by row. */
+void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority, int16_t tries, uint16_t tag,
+                       char form, const uint8_t *id, int64_t now_us);
+/* Numbers the packets from *counter (epoch << 32 | n) and sends their INSERT; the result has one ctid a row, in order. */
+bool queue_push_send(struct packet_set *set, struct pg *pg, int64_t *next_id, struct acc_error *err) ACC_MUST_CHECK;
+bool queue_push_read(struct packet_set *set, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+
+/* Sends the fence that completes packets: deletes them and raises (ACC_ESTALE) unless all were still there. One result. */
+bool queue_done_send(struct packet **packets, size_t count, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+
+/* Whole-queue figures in one snapshot. */
+struct queue_state {
+    int64_t packets, ready;   /* packets, events in them */
+    int64_t quarantined;      /* events of packets with tries > 0 */
+    int64_t delayed, dead, discarded;
+    int64_t replays;          /* (lifecycle, bucket) still to replay */
+    int64_t orphaned;         /* events of lifecycles that are not active: they stay */
+};
+bool queue_state(struct queue_state *state, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;

@@ -1,0 +1,58 @@
+-- The tables of one app, in its schema. Each statement is idempotent and runs in its own transaction.
+
+-- Format version of these tables, number of buckets, frozen settings of the app.
+CREATE TABLE IF NOT EXISTS meta (key text PRIMARY KEY, value text NOT NULL);
+
+-- Declarations as first seen; tag is the 16 bits that ids carry. A changed declaration is drift.
+CREATE TABLE IF NOT EXISTS kind (tag int4 PRIMARY KEY, name text UNIQUE NOT NULL, declaration text NOT NULL);
+
+-- Numbers of lifecycles never change; active says whether new facts are routed to it.
+CREATE TABLE IF NOT EXISTS lifecycle (id int2 PRIMARY KEY, name text UNIQUE NOT NULL, kind int4 NOT NULL,
+  active bool NOT NULL, priority int4 NOT NULL DEFAULT 0, generation int4 NOT NULL, module text NOT NULL,
+  friends text[] NOT NULL DEFAULT '{}', finds text[] NOT NULL DEFAULT '{}');
+
+-- One row. Every transaction that writes facts holds ACCESS SHARE on it and compares the version.
+CREATE TABLE IF NOT EXISTS routing (version int8 NOT NULL);
+INSERT INTO routing SELECT 0 WHERE NOT EXISTS (SELECT FROM routing);
+
+CREATE TABLE IF NOT EXISTS generation (id int4 PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), sha text NOT NULL);
+
+-- One row per writer (worker, ingest, script): a connection that writes. Part of batch and packet ids.
+CREATE TABLE IF NOT EXISTS epoch (id int4 PRIMARY KEY, role text NOT NULL, backend_pid int4 NOT NULL, backend_start timestamptz NOT NULL,
+  host text NOT NULL, pid int4 NOT NULL, generation int4 NOT NULL, started timestamptz NOT NULL DEFAULT now(),
+  folded bool NOT NULL DEFAULT false);
+
+-- Up to about 1,000 events of one lifecycle and bucket. tries counts deaths of a worker; above 0 it is quarantined.
+CREATE TABLE IF NOT EXISTS packet (bucket int2 NOT NULL, id int8 NOT NULL, lifecycle int2 NOT NULL, priority int2 NOT NULL,
+  tries int2 NOT NULL, born timestamptz NOT NULL, not_before timestamptz, n int4 NOT NULL, payload bytea NOT NULL,
+  PRIMARY KEY (bucket, id));
+ALTER TABLE packet ALTER COLUMN payload SET STORAGE EXTERNAL;
+ALTER TABLE packet SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+  autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
+  toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 2000);
+
+-- Events that failed: delayed (tried again at ready_at), queued (its retry is in a packet), dead, discarded.
+CREATE TABLE IF NOT EXISTS parked (lifecycle int2 NOT NULL, fact uuid NOT NULL, bucket int2 NOT NULL, state text NOT NULL,
+  attempts int4 NOT NULL, error text NOT NULL, trace text NOT NULL, generation int4 NOT NULL, first_at timestamptz NOT NULL,
+  last_at timestamptz NOT NULL, ready_at timestamptz NOT NULL, PRIMARY KEY (lifecycle, fact));
+CREATE INDEX IF NOT EXISTS parked_state ON parked (state, ready_at);
+
+-- Old facts that a new lifecycle has yet to see: facts of its kind with id above cursor in this bucket, whose batch
+-- is at most the bound of its epoch.
+CREATE TABLE IF NOT EXISTS replay (lifecycle int2 NOT NULL, bucket int2 NOT NULL, cursor uuid NOT NULL, PRIMARY KEY (lifecycle, bucket));
+CREATE TABLE IF NOT EXISTS replay_bound (lifecycle int2 NOT NULL, epoch int4 NOT NULL, last_batch int8 NOT NULL, PRIMARY KEY (lifecycle, epoch));
+
+-- One row per transaction that wrote facts or finished events. id = epoch << 32 | counter. lifecycle 0: ingest.
+-- phases_us: load, friends, process, insert (as far as known before the commit).
+CREATE TABLE IF NOT EXISTS batch (id int8 PRIMARY KEY, lifecycle int2 NOT NULL, generation int4 NOT NULL, at timestamptz NOT NULL,
+  events int4 NOT NULL, found int4 NOT NULL, new int4 NOT NULL, phases_us int4[] NOT NULL);
+
+-- Exact counts, one writer a row. Rows of dead epochs are folded into epoch 0.
+CREATE TABLE IF NOT EXISTS tally_lifecycle (epoch int4 NOT NULL, lifecycle int2 NOT NULL, early int8 NOT NULL, late int8 NOT NULL,
+  empty int8 NOT NULL, found int8 NOT NULL, failed int8 NOT NULL, friends int8 NOT NULL, retries int8 NOT NULL,
+  PRIMARY KEY (epoch, lifecycle)) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS tally_kind (epoch int4 NOT NULL, lifecycle int2 NOT NULL, kind int4 NOT NULL, new int8 NOT NULL,
+  repeats int8 NOT NULL, contradictions int8 NOT NULL, last_batch int8 NOT NULL,
+  PRIMARY KEY (epoch, lifecycle, kind)) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS tally_reason (epoch int4 NOT NULL, lifecycle int2 NOT NULL, outcome text NOT NULL, reason text NOT NULL,
+  n int8 NOT NULL, PRIMARY KEY (epoch, lifecycle, outcome, reason)) WITH (fillfactor = 50);
