@@ -23,6 +23,13 @@ struct app {
  */
 bool app_open(struct app *app, const char *dir, const char *const *overrides, struct acc_error *err) ACC_MUST_CHECK;
 void app_close(struct app *app);
+/* Whether there is an accrete.yaml here or above. */
+bool app_is_here(void);
+
+/* The pid of the process that holds the app's host lock (`accrete run`, or a command that started the private cluster); 0: nobody. */
+pid_t app_lock_holder(const struct app *app);
+/* The pid of the running host (`accrete run`), by its page and lock or the page alone when the database is a server's; 0: none. */
+pid_t app_host(const struct app *app);
 
 /* The way to the app's database for one command: the server of database.url, the private cluster of a running host, or one started for it. */
 struct session {

@@ -12,17 +12,17 @@ void facts_free(struct facts *facts);
 
 /*
  * Which facts are there already. ids: sorted row pointers of one kind. Sends the query into the open pipeline;
- * facts_known_read takes its result: known[i] is set for rows that exist, differs[i] where an existing one has other values outside its unique
- * fields (or, with all_fields, in any field).
+ * facts_known_read takes its result: known[i] tells whether row i exists, differs[i] whether the existing one has other
+ * values outside its unique fields (with all_fields: in any field). Values read go to heap.
  */
 bool facts_known_send(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
-                      struct acc_error *err) ACC_MUST_CHECK;
+                      bool all_fields, struct acc_error *err) ACC_MUST_CHECK;
 bool facts_known_read(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
-                      bool all_fields, struct acc_heap *heap, bool *known, bool *differs, struct acc_error *err) ACC_MUST_CHECK;
+                      struct acc_heap *heap, bool *known, bool *differs, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Sends the plain INSERT of rows (sorted by id, all new) into the open pipeline: fields, batch and provenance. data_ids is NULL for
- * ingest; else the id of the data of row->event is at data_ids + 16 * stride..., given by data. friend_ids are 16 bytes each.
+ * Sends the plain INSERT of rows (sorted by id, all new) into the open pipeline: fields, batch and provenance. data is NULL for
+ * ingest; else the data of row->event is row number event of it. friend_ids are 16 bytes each.
  * A row that exists meanwhile fails the transaction with ACC_ECONFLICT.
  */
 bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
@@ -36,6 +36,16 @@ bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, cons
 void facts_select_list(const struct kind *kind, struct buf *sql);
 bool facts_decode(const struct kind *kind, const PGresult *res, int row, int first, struct acc_heap *heap, struct acc_row *out,
                   struct acc_error *err) ACC_MUST_CHECK;
-/* Appends field of each row as one binary array parameter to args, built in buf (kept until pg_send). Adds the SQL cast it needs to be used with. */
-bool facts_column(const struct kind *kind, size_t field, struct acc_row **rows, size_t count, struct buf *buf, struct pg_args *args,
-                  struct acc_error *err) ACC_MUST_CHECK;
+/* Scratch for the binary arrays of one field. */
+struct facts_scratch {
+    struct buf part[3];
+};
+
+/*
+ * How a field of many rows travels: as one to three array parameters. facts_column_sql appends what stands inside unnest(...) to
+ * from, its column names to names, and the expression that gives the field's value (of row u) to value; *param counts $n.
+ * facts_column appends the parameters in the same order; scratch keeps them until pg_send.
+ */
+void facts_column_sql(const struct kind *kind, size_t field, int *param, struct buf *from, struct buf *names, struct buf *value);
+void facts_column(const struct kind *kind, size_t field, struct acc_row **rows, size_t count, struct facts_scratch *scratch,
+                  struct pg_args *args);

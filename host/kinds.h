@@ -9,6 +9,7 @@
 #define KIND_FIELDS_MAX 32
 #define KIND_SHAPES_MAX 32
 #define KIND_NAME_MAX 41
+#define CATALOG_KINDS_MAX 64
 
 enum field_type {
     FIELD_BOOL,
@@ -51,6 +52,7 @@ struct kind {
     uint64_t other_mask;  /* the other fields: functions of the unique ones */
     struct shape shapes[KIND_SHAPES_MAX];
     size_t shape_count;
+    bool has_nullable;  /* rows are encoded with their null bits */
     uint32_t row_bytes; /* of a row in memory */
 };
 

@@ -10,6 +10,7 @@
 #define LIFECYCLE_FINDS_MAX 32
 #define LIFECYCLE_FRIENDS_MAX 32
 
+struct acc_row;
 struct batch;
 
 enum outcome {

@@ -36,11 +36,18 @@ struct page_slot {
     uint64_t deaths;          /* of this slot's processes, written by the master */
 };
 
-/* Packets whose worker died: nobody runs them until the quarantine worker has split them. */
+/* A packet whose worker died: nobody runs it until the quarantine worker has split it. The master adds, quarantine clears. */
 struct page_poison {
-    uint32_t count;
-    struct page_packet packets[4 * PAGE_PACKETS];
+    int64_t id;      /* 0: free entry */
+    int16_t bucket;
+    int16_t lifecycle;
+    int32_t suspect; /* event of the packet whose callback ran, or -1 */
+    int32_t signal;  /* what ended the process, 0: it exited */
+    int32_t status;  /* its exit code */
+    int64_t stuck_ms; /* how long it stood still before it was killed; 0: it died by itself */
 };
+
+#define PAGE_POISON (8 * PAGE_PACKETS)
 
 struct page {
     uint64_t magic;
@@ -51,7 +58,7 @@ struct page {
     uint64_t reloads, refused;
     char refused_text[1024]; /* why the last reload was refused; "" after a good one */
     int16_t bucket_slot[4096]; /* slot of the local worker that owns the bucket, or -1 */
-    struct page_poison poison;
+    struct page_poison poison[PAGE_POISON];
     struct page_slot slots[PAGE_SLOTS];
 };
 

@@ -69,12 +69,33 @@ void packet_set_route(struct packet_set *set, const struct routing *routing, con
 /* Adds one event by id ('I' or 'T' form) or one by row. */
 void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority, int16_t tries, uint16_t tag,
                        char form, const uint8_t *id, int64_t now_us);
+/* Adds the fact of one more event to a packet like the given one (lifecycle, bucket, priority, tries, age, payload form). */
+void packet_set_add(struct packet_set *set, const struct packet *like, const struct kind *kind, const struct acc_row *row);
 /* Numbers the packets from *counter (epoch << 32 | n) and sends their INSERT; the result has one ctid a row, in order. */
 bool queue_push_send(struct packet_set *set, struct pg *pg, int64_t *next_id, struct acc_error *err) ACC_MUST_CHECK;
 bool queue_push_read(struct packet_set *set, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Sends the fence that completes packets: deletes them and raises (ACC_ESTALE) unless all were still there. One result. */
 bool queue_done_send(struct packet **packets, size_t count, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+
+/* What to take from the queue. */
+struct claim {
+    const int16_t *buckets;
+    size_t bucket_count;      /* 0 with is_quarantine: any bucket */
+    const int16_t *lifecycles; /* with their priorities, by which packets are ordered */
+    const int32_t *priorities;
+    size_t lifecycle_count;
+    const int64_t *held;      /* ids not wanted: in RAM already, or poisoned */
+    size_t held_count;
+    bool is_quarantine;       /* packets with tries > 0 instead of those without */
+    bool oldest_first;        /* by age alone, so that low priorities are not starved */
+    int64_t shuffle_seed;     /* not 0: in an order drawn from it (tests) */
+    int32_t most;             /* packets */
+};
+/* Reads packets (they stay in the database until queue_done_send). *packets is an array the caller frees, each packet by packet_free. */
+bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***packets, size_t *count, struct acc_error *err) ACC_MUST_CHECK;
+/* Reads one packet by its key; *packet is NULL when it is gone. */
+bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Whole-queue figures in one snapshot. */
 struct queue_state {

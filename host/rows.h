@@ -80,3 +80,6 @@ bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *
 const void *row_value(const struct kind *kind, const struct acc_row *row, size_t field, size_t *size);
 /* Whether the fields in mask are equal (NULL equals NULL). */
 bool rows_equal(const struct kind *kind, const struct acc_row *a, const struct acc_row *b, uint64_t mask);
+
+/* Makes -0 a 0 and every NaN the same, so that equal values have equal bytes. Before an identity is made of the row. */
+void row_normalise(const struct kind *kind, struct acc_row *row);

@@ -61,6 +61,19 @@ static bool is_control(char byte)
     return (uint8_t)byte < 0x20 || byte == 0x7f;
 }
 
+/* Bytes of the JSON escape at text, which starts with a backslash; 0 when it is none. */
+static size_t escape_bytes(const char *text, size_t bytes)
+{
+    if (bytes < 2 || strchr("\"\\/bfnrtu", text[1]) == NULL)
+        return 0;
+    if (text[1] != 'u')
+        return 2;
+    for (size_t i = 2; i < 6; i++)
+        if (i >= bytes || !isxdigit((uint8_t)text[i]))
+            return 0;
+    return 6;
+}
+
 /* Adds text as the inside of a JSON string. is_escaped: a backslash that starts a JSON escape stays as it is. */
 static void add_string(struct buf *out, const char *text, size_t bytes, bool is_escaped)
 {
@@ -68,13 +81,14 @@ static void add_string(struct buf *out, const char *text, size_t bytes, bool is_
 
     for (size_t i = 0; i < bytes; i++) {
         char byte = text[i];
+        size_t escape = is_escaped && byte == '\\' ? escape_bytes(text + i, bytes - i) : 0;
 
         if (i == valid) { /* not UTF-8: mark this byte, go on after it */
             buf_text(out, "\\ufffd");
             valid = i + 1 + utf8_valid_prefix(text + i + 1, bytes - i - 1);
-        } else if (is_escaped && byte == '\\' && i + 1 < bytes &&
-                   strchr("\"\\/bfnrtu", text[i + 1]) != NULL) {
-            buf_add(out, text + i++, 2);
+        } else if (escape > 0) {
+            buf_add(out, text + i, escape);
+            i += escape - 1;
         } else if (byte == '"' || byte == '\\') {
             buf_byte(out, '\\');
             buf_byte(out, (uint8_t)byte);

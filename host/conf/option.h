@@ -41,7 +41,7 @@ extern const size_t option_section_count;
 /* The option of that dotted name, or NULL. */
 const struct option *option_find(const char *name);
 
-/* The option or section that was probably meant by name, or NULL. Borrowed from the table. */
+/* The option, or where name has no dot the section, that was probably meant, or NULL. Borrowed from the table. */
 const char *option_nearest(const char *name);
 
 /* The part of an option's name after the dot. */

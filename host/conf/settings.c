@@ -2,7 +2,6 @@
 
 #include "conf/option.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 
 #define KIB INT64_C(1024)
@@ -199,12 +198,13 @@ bool settings_set(struct settings *settings, const char *where, const char *name
     if (option != NULL && option_parse(option, value, settings))
         return true;
 
-    if (option != NULL)
+    if (option != NULL) {
         option_complain(option, value, &text);
-    else if ((nearest = option_nearest(name)) != NULL)
-        buf_printf(&text, "wanted an option, did you mean \"%s\"", nearest);
-    else
-        buf_text(&text, "wanted an option, got an unknown name");
+    } else {
+        buf_text(&text, "wanted a known option, got an unknown name");
+        if ((nearest = option_nearest(name)) != NULL)
+            buf_printf(&text, "; did you mean \"%s\"?", nearest);
+    }
     acc_fail(err, ACC_EINPUT, "%s: %s: %s", where, name, text.data);
     buf_clear(&text);
     return false;

@@ -54,9 +54,11 @@ const char *option_nearest(const char *name)
             nearest = options[i].name;
         }
     }
+    if (dot != NULL)
+        return nearest;
     for (size_t i = 0; i < option_section_count; i++) {
         size_t d = distance(name, option_sections[i].name);
-        if (d < best) {
+        if (d > 0 && d < best) {
             best = d;
             nearest = option_sections[i].name;
         }

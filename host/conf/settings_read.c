@@ -86,7 +86,11 @@ static const char *describe(const yaml_node_t *node)
         return "a map";
     if (node->type == YAML_SEQUENCE_NODE)
         return "a list";
-    return is_null(node) ? "nothing" : "a text";
+    if (is_null(node))
+        return "nothing";
+    if (node->data.scalar.length == 0)
+        return "an empty text";
+    return has_nul(node) ? "a NUL character" : "a text";
 }
 
 static void read_option(struct reader *reader, const struct option *option, const yaml_node_t *node)
@@ -108,9 +112,7 @@ static void read_option(struct reader *reader, const struct option *option, cons
     struct buf *out = complain_at(reader, node->start_mark);
     buf_printf(out, "%s: wanted ", option->name);
     option_range(option, out);
-    buf_printf(out, ", got %s\n",
-               node->type == YAML_SCALAR_NODE && has_nul(node) ? "a NUL character"
-                                                               : describe(node));
+    buf_printf(out, ", got %s\n", describe(node));
 }
 
 static void read_app(struct reader *reader, const char *name, const yaml_node_t *node)
@@ -119,7 +121,7 @@ static void read_app(struct reader *reader, const char *name, const yaml_node_t 
 
     if (node->type != YAML_SCALAR_NODE || has_nul(node)) {
         buf_printf(complain_at(reader, node->start_mark), "%s: wanted one value, got %s\n", name,
-                   node->type == YAML_SCALAR_NODE ? "a NUL character" : describe(node));
+                   describe(node));
         return;
     }
     if (!settings_set(&reader->settings, reader->source, name, scalar_of(node), &err))
@@ -137,64 +139,64 @@ static void complain_unknown(struct reader *reader, const char *name, yaml_mark_
     buf_text(out, "\n");
 }
 
-/* The text of a key; NULL when it cannot be one, or stands there for the second time, which is then told. */
-static const char *key_of(struct reader *reader, const yaml_node_t *map, size_t index,
-                          const char *prefix)
+/* The text of the key of pair; NULL when it cannot be one, or stands there for the second time, which is then told. */
+static const char *key_of(struct reader *reader, const yaml_node_t *map,
+                          const yaml_node_pair_t *pair, const char *section)
 {
-    const yaml_node_pair_t *pairs = map->data.mapping.pairs.start;
-    const yaml_node_t *key = yaml_document_get_node(reader->document, pairs[index].key);
+    const yaml_node_t *key = yaml_document_get_node(reader->document, pair->key);
+    const yaml_node_pair_t *other = map->data.mapping.pairs.start;
 
     if (key->type != YAML_SCALAR_NODE || has_nul(key) || key->data.scalar.length == 0) {
-        buf_printf(complain_at(reader, key->start_mark), "%swanted a name as key, got %s\n", prefix,
-                   describe(key));
+        buf_printf(complain_at(reader, key->start_mark), "%s%swanted a name as key, got %s\n",
+                   section, *section == '\0' ? "" : ": ", describe(key));
         return NULL;
     }
-    for (size_t i = 0; i < index; i++) {
-        const yaml_node_t *other = yaml_document_get_node(reader->document, pairs[i].key);
+    for (; other < pair; other++) {
+        const yaml_node_t *before = yaml_document_get_node(reader->document, other->key);
 
-        if (other->type == YAML_SCALAR_NODE && strcmp(scalar_of(other), scalar_of(key)) == 0) {
+        if (before->type == YAML_SCALAR_NODE && strcmp(scalar_of(before), scalar_of(key)) == 0) {
             buf_printf(complain_at(reader, key->start_mark),
-                       "%s%s: wanted once, got again; the first is in line %zu\n", prefix,
-                       scalar_of(key), other->start_mark.line + 1);
+                       "%s%s%s: wanted once, got again; the first is in line %zu\n", section,
+                       *section == '\0' ? "" : ".", scalar_of(key), before->start_mark.line + 1);
             return NULL;
         }
     }
     return scalar_of(key);
 }
 
+static void read_pair(struct reader *reader, const char *section, const char *key,
+                      const yaml_node_pair_t *pair)
+{
+    const yaml_node_t *value = yaml_document_get_node(reader->document, pair->value);
+    char *name = acc_format("%s.%s", section, key);
+    const struct option *option = option_find(name);
+
+    if (strcmp(section, "settings") == 0)
+        read_app(reader, name, value);
+    else if (option != NULL)
+        read_option(reader, option, value);
+    else
+        complain_unknown(reader, name,
+                         yaml_document_get_node(reader->document, pair->key)->start_mark);
+    free(name);
+}
+
 /* Reads the options of one section, or the app's own settings. */
 static void read_section(struct reader *reader, const char *section, const yaml_node_t *node)
 {
-    bool is_app = strcmp(section, "settings") == 0;
-    char *prefix = acc_format("%s.", section);
-
+    if (is_null(node))
+        return; /* all its options are commented out */
     if (node->type != YAML_MAPPING_NODE) {
-        if (!is_null(node)) /* all its options may be commented out */
-            buf_printf(complain_at(reader, node->start_mark),
-                       "%s: wanted a map of options, got %s\n", section, describe(node));
-        free(prefix);
+        buf_printf(complain_at(reader, node->start_mark), "%s: wanted a map of options, got %s\n",
+                   section, describe(node));
         return;
     }
-    size_t count = (size_t)(node->data.mapping.pairs.top - node->data.mapping.pairs.start);
-    for (size_t i = 0; i < count; i++) {
-        const yaml_node_pair_t *pair = &node->data.mapping.pairs.start[i];
-        const char *key = key_of(reader, node, i, prefix);
-
-        if (key == NULL)
-            continue;
-        const yaml_node_t *value = yaml_document_get_node(reader->document, pair->value);
-        char *name = acc_format("%s%s", prefix, key);
-        const struct option *option = option_find(name);
-        if (is_app)
-            read_app(reader, name, value);
-        else if (option != NULL)
-            read_option(reader, option, value);
-        else
-            complain_unknown(reader, name,
-                             yaml_document_get_node(reader->document, pair->key)->start_mark);
-        free(name);
+    const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+    for (; pair < node->data.mapping.pairs.top; pair++) {
+        const char *key = key_of(reader, node, pair, section);
+        if (key != NULL)
+            read_pair(reader, section, key, pair);
     }
-    free(prefix);
 }
 
 static bool is_section(const char *name)
@@ -214,10 +216,9 @@ static void read_root(struct reader *reader, const yaml_node_t *root)
                    describe(root));
         return;
     }
-    size_t count = (size_t)(root->data.mapping.pairs.top - root->data.mapping.pairs.start);
-    for (size_t i = 0; i < count; i++) {
-        const yaml_node_pair_t *pair = &root->data.mapping.pairs.start[i];
-        const char *key = key_of(reader, root, i, "");
+    const yaml_node_pair_t *pair = root->data.mapping.pairs.start;
+    for (; pair < root->data.mapping.pairs.top; pair++) {
+        const char *key = key_of(reader, root, pair, "");
 
         if (key == NULL)
             continue;

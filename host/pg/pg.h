@@ -11,7 +11,7 @@
 #include <libpq-fe.h>
 #include <stdint.h>
 
-#define PG_ARGS_MAX 48
+#define PG_ARGS_MAX 112
 
 /* Oids that binary parameters name. */
 enum pg_oid {

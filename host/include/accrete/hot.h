@@ -70,8 +70,8 @@ struct acc_batch {
     uint32_t handle_limit;
     uint32_t find_count;   /* finds of all kinds so far */
     uint32_t find_limit;   /* finds that end the turn */
-    uint64_t friend_id_count;
-    uint64_t friend_id_limit;
+    uint32_t friend_id_count;
+    uint32_t friend_id_limit;
 };
 
 uint64_t acc_hash64(const void *data, uint64_t size); /* XXH3-64, stable for ever */

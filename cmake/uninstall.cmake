@@ -1,0 +1,27 @@
+# Removes the files of MANIFEST, then what is empty of the folders that bear our name.
+if(NOT EXISTS ${MANIFEST})
+  message(FATAL_ERROR "nothing is installed from here: wanted ${MANIFEST}")
+endif()
+
+file(STRINGS ${MANIFEST} files)
+foreach(file IN LISTS files)
+  message(STATUS "Removing: $ENV{DESTDIR}${file}")
+  file(REMOVE $ENV{DESTDIR}${file})
+  if(file MATCHES "^(.*/(include|share|doc)/accrete)/")
+    list(APPEND ours $ENV{DESTDIR}${CMAKE_MATCH_1})
+  endif()
+endforeach()
+
+list(REMOVE_DUPLICATES ours)
+foreach(folder IN LISTS ours)
+  file(GLOB_RECURSE folders LIST_DIRECTORIES true ${folder}/*)
+  list(PREPEND folders ${folder})
+  list(SORT folders ORDER DESCENDING) # a folder comes after those in it
+  foreach(path IN LISTS folders)
+    file(GLOB left ${path}/*)
+    if(IS_DIRECTORY ${path} AND NOT left)
+      file(REMOVE_RECURSE ${path})
+    endif()
+  endforeach()
+endforeach()
+file(REMOVE ${MANIFEST})

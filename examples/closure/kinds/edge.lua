@@ -1,0 +1,2 @@
+--- An edge of the graph.
+return { fields = { { "from", "int8" }, { "to", "int8" } }, shard = { "from" } }

@@ -1,0 +1,2 @@
+--- Two neighbouring words of a sentence.
+return { fields = { { "first", "text" }, { "second", "text" } } }

@@ -1,0 +1,2 @@
+--- Three or more neighbouring words of a sentence, one blank between.
+return { fields = { { "words", "text" } } }

@@ -1,0 +1,2 @@
+--- The words of a sentence, one blank between.
+return { fields = { { "words", "text" } } }

@@ -1,0 +1,2 @@
+--- The vocabulary. Nothing reacts to it.
+return { fields = { { "spelling", "text" } } }

@@ -1,0 +1,289 @@
+--- The native side of fold as the lifecycles see it, and how an ortho is written down.
+--- What is kept here are caches that follow from what was read: no result depends on them.
+local ffi = require("ffi")
+local native = require("accrete.native")
+local settings = require("accrete.settings")
+
+local M = {}
+
+---@param name string
+---@return integer? limit nil: no limit
+local function limit(name)
+  local value = settings[name]
+  if value == nil or value == "" then
+    return nil
+  end
+  local number = tonumber(value)
+  if not number or number < 2 or number ~= math.floor(number) then
+    error(("settings.%s: wanted a whole number of 2 or more, got %q"):format(name, tostring(value)))
+  end
+  return number
+end
+
+M.max_phrase = limit("max_phrase")
+M.max_dims = limit("max_dims")
+
+local C = native.load("fold")
+
+--- Sides: where the new layer goes.
+M.BEHIND = C.FOLD_BEHIND
+M.BEFORE = C.FOLD_BEFORE
+
+local reasons = {
+  [C.FOLD_EMEMORY] = "out of memory",
+  [C.FOLD_EINPUT] = "not UTF-8 text, or not a block in canonical form",
+  [C.FOLD_ELARGE] = ("a block of more than %d axes or %d words"):format(C.FOLD_AXES_MAX, C.FOLD_CELLS_MAX),
+}
+
+local function check(result)
+  if result < 0 then
+    error("fold: " .. (reasons[result] or "failed"), 3)
+  end
+  return result
+end
+
+-- Sentences ---------------------------------------------------------------------------------------
+
+-- One native fold for one mirror of the sentences. Rows of a mirror keep their number, so only new
+-- ones are shown to it. Another mirror (a test's, a replay's) gets a fold of its own.
+local shown = { rows = nil, fold = nil, ids = {} }
+
+local function show(sentences)
+  local ids, count = shown.ids, sentences:count()
+  for i = #ids + 1, count do
+    local row = sentences:get(i)
+    check(C.fold_add_sentence(shown.fold, row.words, #row.words))
+    ids[i] = row._id
+  end
+end
+
+local function is_shown(sentences)
+  local ids = shown.ids
+  if shown.fold == nil or #ids > sentences:count() then
+    return false
+  end
+  if rawequal(shown.rows, sentences) then
+    return true
+  end
+  for i = 1, #ids do
+    if sentences:get(i)._id ~= ids[i] then
+      return false
+    end
+  end
+  return true
+end
+
+--- The native fold that has been shown exactly these sentences.
+local function fold_of(sentences)
+  if not is_shown(sentences) then
+    local fold = C.fold_new(M.max_phrase or 0, M.max_dims or 0)
+    if fold == nil then
+      error("fold: out of memory", 2)
+    end
+    if shown.fold then
+      C.fold_free(ffi.gc(shown.fold, nil)) -- at once: the collector does not see how large it is
+    end
+    shown.fold, shown.ids = ffi.gc(fold, C.fold_free), {}
+  end
+  shown.rows = sentences
+  if #shown.ids < sentences:count() then
+    show(sentences)
+  end
+  return shown.fold
+end
+
+-- Text --------------------------------------------------------------------------------------------
+
+local splitter
+local piece = ffi.new("struct fold_sentence")
+
+--- The sentences of a text, each as its words with one blank between.
+---@param text string
+---@return string[]
+function M.sentences(text)
+  splitter = splitter or ffi.gc(C.fold_new(0, 0), C.fold_free)
+  local list = {}
+  check(C.fold_split(splitter, text, #text))
+  while check(C.fold_split_next(splitter, piece)) == 1 do
+    list[#list + 1] = ffi.string(piece.words, piece.bytes)
+  end
+  return list
+end
+
+--- The words of a list with single blanks between, and where each starts and ends in it.
+---@param list string
+---@return string[] words, integer[] starts, integer[] ends
+function M.words(list)
+  local words, starts, ends = {}, {}, {}
+  local start = 1
+  while start <= #list do
+    local blank = list:find(" ", start, true) or #list + 1
+    words[#words + 1] = list:sub(start, blank - 1)
+    starts[#starts + 1], ends[#ends + 1] = start, blank - 1
+    start = blank + 1
+  end
+  return words, starts, ends
+end
+
+-- Growth ------------------------------------------------------------------------------------------
+
+---@class fold.Blocks one block at a time; the same table for every search
+---@field axes string
+---@field words string
+---@field dims string
+local blocks = {}
+local block = ffi.new("struct fold_block")
+
+--- Goes on to the next block; false after the last one.
+---@return boolean
+function blocks:next()
+  if check(C.fold_next(shown.fold, block)) == 0 then
+    return false
+  end
+  self.axes = ffi.string(block.axes, block.axes_bytes)
+  self.words = ffi.string(block.words, block.words_bytes)
+  self.dims = ffi.string(block.dims, block.dims_bytes)
+  return true
+end
+
+--- The sentences that hold the lines of the new layer.
+---@return table[] rows
+function blocks:friends()
+  local rows = {}
+  for i = 0, block.sentence_count - 1 do
+    rows[i + 1] = shown.rows:get(block.sentences[i] + 1)
+  end
+  return rows
+end
+
+--- Blocks of two lines, the given one (a pair or a phrase) being the near or the far one.
+---@return fold.Blocks
+function M.widen(sentences, words, side)
+  check(C.fold_widen(fold_of(sentences), words, #words, side))
+  return blocks
+end
+
+--- Blocks of one axis more, the given ortho being one of two facing sides along it.
+---@return fold.Blocks
+function M.up(sentences, ortho, side)
+  check(C.fold_up(fold_of(sentences), ortho.axes, #ortho.axes, ortho.words, #ortho.words, side))
+  return blocks
+end
+
+--- Blocks of one step more along one axis.
+---@return fold.Blocks
+function M.over(sentences, ortho, side)
+  check(C.fold_over(fold_of(sentences), ortho.axes, #ortho.axes, ortho.words, #ortho.words, side))
+  return blocks
+end
+
+--- An ortho with two or more long axes does not go up: what would come of it comes by over.
+---@return boolean stays, string? reason
+function M.stays_flat(ortho)
+  if not ortho.dims:find("^%d+,1$") and not ortho.dims:find("^%d+,1,") then
+    return true, "two long axes"
+  end
+  if M.max_dims and select(2, ortho.dims:gsub(",", "")) + 1 >= M.max_dims then
+    return true, "max_dims"
+  end
+  return false
+end
+
+--- Words tried so far, for benches.
+function M.tries()
+  return shown.fold and tonumber(C.fold_tries(shown.fold)) or 0
+end
+
+-- Writing down ------------------------------------------------------------------------------------
+
+--- An ortho as one line of the canonical dump.
+---@return string line without its end
+function M.dump_line(ortho)
+  return ortho.dims .. "\t" .. ortho.axes .. "\t" .. ortho.words
+end
+
+--- All orthos as the canonical dump: one a line, sorted by bytes.
+---@param lines string[] dump lines, in any order; sorted in place
+---@return string
+function M.dump(lines)
+  table.sort(lines) -- by bytes in the C locale, which LuaJIT always uses
+  lines[#lines + 1] = ""
+  local text = table.concat(lines, "\n")
+  lines[#lines] = nil
+  return text
+end
+
+local function parse_axes(axes)
+  local names, sizes = {}, {}
+  for name, steps in axes:gmatch("([^:,]+):(%d+)") do
+    names[#names + 1], sizes[#sizes + 1] = name, tonumber(steps) + 1
+  end
+  return names, sizes
+end
+
+local function length(word) -- code points
+  return #word:gsub("[\128-\191]", "")
+end
+
+local function draw_table(cells, first, rows, columns, row_step, column_step)
+  local widths, lines = {}, {}
+  for column = 1, columns do
+    widths[column] = 0
+    for row = 1, rows do
+      local word = cells[first + (row - 1) * row_step + (column - 1) * column_step]
+      widths[column] = math.max(widths[column], length(word))
+    end
+  end
+  for row = 1, rows do
+    local line = {}
+    for column = 1, columns do
+      local word = cells[first + (row - 1) * row_step + (column - 1) * column_step]
+      line[column] = column < columns and word .. (" "):rep(widths[column] - length(word)) or word
+    end
+    lines[row] = "    " .. table.concat(line, "  ")
+  end
+  return table.concat(lines, "\n")
+end
+
+--- An ortho drawn as a block of words. The longest axis runs across, the next one down; each further
+--- axis makes a stack of tables, each headed by how far along these axes it lies.
+---@return string text ends with a line end
+function M.draw(ortho)
+  local names, sizes = parse_axes(ortho.axes)
+  local cells = M.words(ortho.words)
+  local steps, order = {}, {}
+  local step = 1
+  for axis = #sizes, 1, -1 do
+    steps[axis], step = step, step * sizes[axis]
+  end
+  for axis = 1, #sizes do
+    order[axis] = axis
+  end
+  table.sort(order, function(a, b)
+    if sizes[a] ~= sizes[b] then
+      return sizes[a] > sizes[b]
+    end
+    return a < b
+  end)
+
+  local across, down = order[1], order[2]
+  local out = {}
+  local function stack(depth, first, label)
+    if depth > #order then
+      if label ~= "" then
+        out[#out + 1] = label
+      end
+      out[#out + 1] = draw_table(cells, first, sizes[down], sizes[across], steps[down], steps[across])
+      return
+    end
+    local axis = order[depth]
+    for i = 0, sizes[axis] - 1 do
+      local more = ("%s %d"):format(names[axis], i)
+      stack(depth + 1, first + i * steps[axis], label == "" and more or label .. ", " .. more)
+    end
+  end
+  stack(3, 1, "")
+  return table.concat(out, "\n") .. "\n"
+end
+
+return M

@@ -1,0 +1,123 @@
+/* accrete lua: a plain script with the tools, inside an app or without any. */
+#include "cli/commands.h"
+#include "native.h"
+#include "script/script.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* What the script may use of an app. */
+struct place {
+    struct app app;
+    struct session session;
+    struct settings settings; /* without an app */
+    char *native_dir;
+    bool has_app, has_session;
+};
+
+/* The app around us, if there is one; a wrong --app or a broken accrete.yaml is an error all the same. */
+static bool find_app(struct cli *cli, struct place *place, int *exit_code)
+{
+    const char *env = getenv("ACCRETE_APP");
+    struct acc_error err;
+
+    cli->overrides[cli->override_count] = cli->log_override;
+    cli->overrides[cli->override_count + 1] = NULL;
+    place->has_app = app_open(&place->app, cli->app_dir, cli->overrides, &err);
+    if (place->has_app)
+        return true;
+    if (cli->app_dir == NULL && (env == NULL || env[0] == '\0') && !app_is_here()) {
+        settings_init(&place->settings);
+        return true;
+    }
+    *exit_code = cli_fail(cli, &err);
+    return false;
+}
+
+static bool open_place(struct cli *cli, struct place *place, int *exit_code)
+{
+    struct acc_error err;
+    char *so_path = NULL;
+
+    *place = (struct place){0};
+    if (!find_app(cli, place, exit_code))
+        return false;
+    if (!place->has_app)
+        return true;
+    place->native_dir = native_dir(&place->app);
+    place->has_session = native_build(&place->app, &so_path, &err) &&
+                         session_open(&place->session, &place->app, &err);
+    free(so_path);
+    if (place->has_session)
+        return true;
+    *exit_code = cli_fail(cli, &err);
+    return false;
+}
+
+static void close_place(struct place *place)
+{
+    fflush(stdout);
+    if (place->has_session)
+        session_close(&place->session);
+    if (place->has_app)
+        app_close(&place->app);
+    else
+        settings_clear(&place->settings);
+    free(place->native_dir);
+}
+
+static int run_script(struct cli *cli, struct place *place)
+{
+    const struct settings *settings = place->has_app ? &place->app.settings : &place->settings;
+    struct acc_error err;
+    struct script *script =
+        script_new(settings, place->has_app ? place->app.dir : NULL, place->native_dir, &err);
+    int exit_code = CLI_DONE;
+
+    if (script == NULL)
+        return cli_fail(cli, &err);
+    if (place->has_session)
+        script_set_database(script, place->session.conninfo, place->app.schema);
+    if (!script_run(script, cli->argv[0], cli->argc - 1, cli->argv + 1, &err))
+        exit_code = cli_fail(cli, &err);
+    script_free(script); /* ends its connections */
+    return cli_flush(cli, exit_code);
+}
+
+static int run(struct cli *cli)
+{
+    struct place place;
+    int exit_code;
+
+    if (access(cli->argv[0], R_OK) != 0)
+        return cli_misuse(cli, "SCRIPT: cannot read \"%s\"", cli->argv[0]);
+    if (open_place(cli, &place, &exit_code))
+        exit_code = run_script(cli, &place);
+    close_place(&place);
+    return exit_code;
+}
+
+const struct cli_command cli_lua = {
+    .name = "lua",
+    .summary = "runs a plain Lua script with the tools",
+    .usage = "SCRIPT [ARGUMENT]...",
+    .help =
+        "The script may require \"accrete.db\", .queue, .json, .log, .ram and .text; what follows\n"
+        "its name is in the global arg. Inside an app its database is the default of accrete.db.",
+    .argc_min = 1,
+    .argc_max = -1,
+    .stops_at_argument = true,
+    .arguments =
+        (const struct cli_argument[]){
+            {"SCRIPT", CLI_FILE, "a Lua file"},
+            {"ARGUMENT", CLI_TEXT, "for the script"},
+            {0},
+        },
+    .options = (const struct cli_option[]){{0}},
+    .examples =
+        (const struct cli_example[]){
+            {"accrete lua examples/fold/dump.lua", "the canonical dump of an example"},
+            {0},
+        },
+    .run = run,
+};

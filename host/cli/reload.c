@@ -1,0 +1,110 @@
+/* accrete reload: the running host takes up the app's modules as they are now. */
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "native.h"
+#include "page.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define TIMEOUT_MS 60000
+#define POLL_MS 20
+
+enum answer { ANSWER_NONE, ANSWER_TAKEN, ANSWER_REFUSED };
+
+/* What the host has said since `before`. */
+static enum answer answer(const struct page *page, const struct page *before)
+{
+    if (page->refused != before->refused)
+        return ANSWER_REFUSED;
+    return page->reloads != before->reloads || page->generation != before->generation ? ANSWER_TAKEN
+                                                                                      : ANSWER_NONE;
+}
+
+static int tell(struct cli *cli, const struct page *page, int32_t generation)
+{
+    if (cli_has(cli, "json"))
+        return cli_print_json(cli, json_pack("{s:i, s:b}", "generation", (int)page->generation,
+                                             "changed", (int)(page->generation != generation)));
+    if (page->generation == generation)
+        cli_note(cli, "the modules are those of generation %d already", (int)generation);
+    else
+        cli_note(cli, "generation %d runs now", (int)page->generation);
+    return CLI_DONE;
+}
+
+static int ask(struct cli *cli, pid_t host, const struct page *page)
+{
+    struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
+    struct page *before = acc_alloc(sizeof(*before));
+    int64_t until_us = clock_us() + cli_number(cli, "timeout", TIMEOUT_MS) * 1000;
+    enum answer said = ANSWER_NONE;
+    struct acc_error err;
+    int exit_code;
+
+    *before = *page;
+    bool ok = kill(host, SIGHUP) == 0;
+    while (ok && (said = answer(page, before)) == ANSWER_NONE && clock_us() < until_us &&
+           kill(host, 0) == 0)
+        nanosleep(&pause, NULL);
+    if (!ok)
+        acc_fail_errno(&err, "cannot signal the host (pid %d)", (int)host);
+    else if (said == ANSWER_REFUSED)
+        acc_fail(&err, ACC_EINPUT, "%.1023s", page->refused_text);
+    else if (said == ANSWER_NONE)
+        acc_fail(&err, ACC_ESYS, "the host (pid %d) did not answer", (int)host);
+    exit_code = said == ANSWER_TAKEN ? tell(cli, page, before->generation) : cli_fail(cli, &err);
+    free(before);
+    return exit_code;
+}
+
+static int reload(struct cli *cli, const struct app *app)
+{
+    struct acc_error err;
+    char *so_path = NULL;
+    pid_t host = app_host(app);
+    const struct page *page = host == 0 ? NULL : page_open(app->run_dir, &err);
+
+    if (host == 0) {
+        acc_fail(&err, ACC_ESYS,
+                 "no host of this app runs on this machine: accrete run starts one, with the "
+                 "modules as they are");
+        return cli_fail(cli, &err);
+    }
+    if (page == NULL)
+        return cli_fail(cli, &err);
+    /* Here, so that what the compiler says comes to whoever asked. */
+    int exit_code = native_build(app, &so_path, &err) ? ask(cli, host, page) : cli_fail(cli, &err);
+    free(so_path);
+    page_close(page);
+    return exit_code;
+}
+
+static int run(struct cli *cli)
+{
+    struct app app;
+    int exit_code;
+
+    if (!cli_app(cli, &app, &exit_code))
+        return exit_code;
+    exit_code = reload(cli, &app);
+    app_close(&app);
+    return exit_code;
+}
+
+const struct cli_command cli_reload = {
+    .name = "reload",
+    .summary = "makes the running host take up changed modules",
+    .usage = "",
+    .help = "Kinds, lifecycles and native code are checked as a whole; a broken module is refused\n"
+            "with file and line, and the old generation stays.",
+    .options =
+        (const struct cli_option[]){
+            {"timeout", 't', CLI_TIME, "TIME",
+             .help = "waits no longer than this for the answer, 60s by default"},
+            {"json", 0, CLI_SWITCH, .help = "the generation as JSON on stdout"},
+            {0},
+        },
+    .run = run,
+};

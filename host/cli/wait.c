@@ -1,0 +1,175 @@
+/* accrete wait: until every consequence has been found. */
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/work.h"
+#include "queue.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+#define POLL_MIN_MS 5
+#define POLL_MAX_MS 100
+#define NOBODY_MS 10000 /* without a worker: a reload or a crash loop takes less */
+
+static bool is_fixpoint(const struct queue_state *state)
+{
+    return state->ready == 0 && state->delayed == 0 && state->replays == 0;
+}
+
+/* Whether a worker of any machine is connected. */
+static bool count_workers(struct pg *pg, int64_t *count, struct acc_error *err)
+{
+    static struct pg_stmt stmt = {
+        .sql = "SELECT count(*) FROM epoch e JOIN pg_stat_activity a ON a.pid = e.backend_pid "
+               "AND a.backend_start = e.backend_start WHERE e.role = 'worker' AND NOT e.folded"};
+    PGresult *res = pg_query(pg, &stmt, NULL, err);
+
+    if (res == NULL)
+        return false;
+    *count = pg_get_int8(res, 0, 0);
+    PQclear(res);
+    return true;
+}
+
+/*
+ * The fixpoint was reached by commits that may be on no disk yet. One that waits for the disk is behind them all, so that the
+ * answer survives a crash.
+ */
+static bool make_durable(struct pg *pg, struct acc_error *err)
+{
+    return pg_do(pg,
+                 "SET synchronous_commit = on; INSERT INTO meta VALUES ('waited', now()::text) "
+                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                 NULL, err);
+}
+
+static int tell(struct cli *cli, const struct queue_state *state)
+{
+    if (state->dead == 0)
+        return CLI_DONE;
+    cli_note(cli, "nothing is left to do, but %s events are dead: accrete status names them",
+             cli_grouped(state->dead));
+    return CLI_FAILED;
+}
+
+/* Events that were finished so far; 0 when nobody knows. */
+static int64_t count_done(struct pg *pg)
+{
+    static struct pg_stmt stmt = {.sql = "SELECT coalesce(sum(early + late + empty + found + "
+                                         "failed), 0)::int8 FROM tally_lifecycle"};
+    struct acc_error err;
+    PGresult *res = pg_query(pg, &stmt, NULL, &err);
+    int64_t done = res == NULL ? 0 : pg_get_int8(res, 0, 0);
+
+    PQclear(res);
+    return done;
+}
+
+static void show(struct progress *progress, struct pg *pg, int64_t done_before,
+                 const struct queue_state *state)
+{
+    int64_t done = count_done(pg) - done_before;
+
+    progress->total = done + state->ready + state->delayed;
+    progress_show(progress, done, done);
+}
+
+static void pause_ms(int64_t ms)
+{
+    struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    nanosleep(&ts, NULL);
+}
+
+/* Fails when nothing can progress. *seen_us: when a worker was seen last. */
+static bool check_workers(struct work *work, int64_t *seen_us, struct acc_error *err)
+{
+    int64_t count;
+
+    if (!count_workers(&work->session.pg, &count, err))
+        return false;
+    if (count > 0)
+        *seen_us = clock_us();
+    if (work->session.embedded != NULL)
+        return acc_fail(err, ACC_ESYS,
+                        "work is left, but no host is running: start one (accrete run)");
+    if (clock_us() - *seen_us > NOBODY_MS * INT64_C(1000))
+        return acc_fail(
+            err, ACC_ESYS,
+            "work is left, but no worker is connected: start one (accrete run or accrete worker)");
+    return true;
+}
+
+static int wait_for_fixpoint(struct cli *cli, struct work *work)
+{
+    int64_t timeout_ms = cli_number(cli, "timeout", 0);
+    int64_t started_us = clock_us();
+    int64_t seen_us = started_us;
+    int64_t poll_ms = POLL_MIN_MS;
+    int64_t done_before = count_done(&work->session.pg);
+    struct progress progress;
+    struct queue_state state;
+    struct acc_error err;
+
+    progress_begin(&progress, "events", !cli_has(cli, "quiet"));
+    for (;;) {
+        if (!queue_state(&state, &work->session.pg, &err))
+            break;
+        if (is_fixpoint(&state)) {
+            progress_hide(&progress);
+            return make_durable(&work->session.pg, &err) ? tell(cli, &state) : cli_fail(cli, &err);
+        }
+        if (!check_workers(work, &seen_us, &err))
+            break;
+        if (timeout_ms > 0 && clock_us() - started_us > timeout_ms * 1000) {
+            acc_fail(&err, ACC_ELIMIT,
+                     "after %s %s events are left (%s delayed, %s parts of replays)",
+                     cli_value(cli, "timeout"), cli_grouped(state.ready),
+                     cli_grouped(state.delayed), cli_grouped(state.replays));
+            break;
+        }
+        show(&progress, &work->session.pg, done_before, &state);
+        pause_ms(poll_ms);
+        poll_ms = poll_ms * 2 < POLL_MAX_MS ? poll_ms * 2 : POLL_MAX_MS;
+    }
+    progress_hide(&progress);
+    return cli_fail(cli, &err);
+}
+
+static int run(struct cli *cli)
+{
+    struct work work;
+    int exit_code = CLI_DONE;
+
+    if (!work_open(cli, &work, WORK_DATABASE, &exit_code))
+        return exit_code;
+    if (work.has_tables) /* else no fact has ever come */
+        exit_code = wait_for_fixpoint(cli, &work);
+    work_close(&work);
+    return exit_code;
+}
+
+const struct cli_command cli_wait = {
+    .name = "wait",
+    .summary = "waits until nothing is queued and nothing in flight",
+    .usage = "",
+    .help =
+        "Then every consequence of the facts so far has been found, and the answer is on disk.\n"
+        "Exit code 1: events are dead, the time is over, or nobody works.",
+    .options =
+        (const struct cli_option[]){
+            {"timeout", 't', CLI_TIME, "TIME",
+             .help = "waits no longer than this, as in 30s; else for ever"},
+            {"quiet", 'q', CLI_SWITCH, .help = "no progress"},
+            {0},
+        },
+    .examples =
+        (const struct cli_example[]){
+            {"accrete ingest edge edges.csv && accrete wait && accrete dump",
+             "from facts to the fixpoint"},
+            {0},
+        },
+    .run = run,
+};

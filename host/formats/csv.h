@@ -1,0 +1,42 @@
+/*
+ * CSV as RFC 4180 has it: a line of field names, then one fact a record; values may stand in double quotes, and then hold
+ * commas, newlines and doubled quotes. An empty value without quotes is NULL in a nullable field. Lines are given; where
+ * they come from is the caller's.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "formats/values.h"
+
+struct csv_cell {
+    size_t at, size; /* in csv.text */
+    bool is_quoted;
+};
+
+/* A reader in the middle of its records. Zeroed but for kind it is ready for the header. */
+struct csv {
+    const struct kind *kind;
+    uint8_t columns[KIND_FIELDS_MAX]; /* [c]: the field of column c */
+    size_t column_count;              /* 0: the header is yet to come */
+    struct buf text;                  /* values of the record being read */
+    struct csv_cell *cells;
+    size_t cell_count, cell_capacity;
+    bool is_open; /* a quote is open: the next line belongs to this record */
+};
+
+enum csv_result {
+    CSV_FACT,   /* a fact was added */
+    CSV_NONE,   /* the header, or a blank line */
+    CSV_MORE,   /* the record goes on in the next line */
+    CSV_BAD,    /* this record was refused, the next line starts a new one */
+    CSV_FAILED, /* header unusable (ACC_EINPUT), or rows or heap full (ACC_ELIMIT) */
+};
+
+/* Takes one line without its newline; "\r" before the newline is ignored. err is set for CSV_BAD and CSV_FAILED. */
+enum csv_result csv_line(struct csv *csv, const struct values_target *target, const char *line,
+                         size_t size, struct acc_error *err) ACC_MUST_CHECK;
+
+/* After the last line: CSV_BAD when a quote is still open, CSV_FAILED when there was no header, else CSV_NONE. */
+enum csv_result csv_end(const struct csv *csv, struct acc_error *err) ACC_MUST_CHECK;
+
+void csv_clear(struct csv *csv);

@@ -1,0 +1,538 @@
+/* Look-ups of a batch: all keys of all events in one query per shape, all queries in one round trip. */
+#include "batch.h"
+
+#include "base/buf.h"
+#include "identity.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+static struct pg_stmt begin_read = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
+static struct pg_stmt end_read = {.sql = "COMMIT"};
+
+/* SQL: one row per (key, fact), the key by its number, so that nothing is hashed here again. */
+
+static void condition(const struct kind *kind, const struct shape *shape, struct buf *sql)
+{
+    for (size_t i = 0; i < shape->count; i++) {
+        const struct field *field = &kind->fields[shape->fields[i]];
+
+        buf_text(sql, i == 0 ? "" : " AND ");
+        if (shape->has[i]) {
+            buf_text(sql, "f.");
+            pg_identifier(sql, field->name);
+            buf_printf(sql, " @> ARRAY[u.c%zu]", i);
+            continue;
+        }
+        const char *hash = field->type == FIELD_TEXT ? "hashtextextended(" : field->type == FIELD_BYTES ? "sha256(" : NULL;
+        if (hash != NULL) {
+            const char *end = field->type == FIELD_TEXT ? ", 0)" : ")";
+            buf_printf(sql, "%sf.", hash);
+            pg_identifier(sql, field->name);
+            buf_printf(sql, "%s = %su.c%zu%s AND ", end, hash, i, end);
+        }
+        buf_text(sql, "f.");
+        pg_identifier(sql, field->name);
+        buf_printf(sql, " = u.c%zu", i);
+    }
+}
+
+static char *lookup_sql(const struct lookup *lookup, bool restricted)
+{
+    const struct kind *key = &lookup->key_kind;
+    struct buf sql = {0};
+    struct buf from = {0};
+    struct buf names = {0};
+    struct buf values = {0};
+    int param = 0;
+
+    buf_text(&sql, "SELECT u.i - 1, ");
+    facts_select_list(lookup->kind, &sql);
+    if (lookup->shape->by_id) {
+        buf_printf(&sql, " FROM unnest($%d::uuid[]) WITH ORDINALITY AS u(id, i) JOIN %s f ON f._id = u.id", ++param, lookup->kind->table);
+    } else {
+        for (size_t f = 0; f < key->field_count; f++)
+            facts_column_sql(key, f, &param, &from, &names, &values);
+        buf_printf(&sql, " FROM unnest(%s) WITH ORDINALITY AS u(%s, i) JOIN %s f ON ", from.data + 2, names.data + 2, lookup->kind->table);
+        condition(lookup->kind, lookup->shape, &sql);
+    }
+    if (restricted)
+        buf_printf(&sql, " AND f._id = ANY($%d::uuid[])", ++param);
+    buf_printf(&sql, " LIMIT $%d::int8", ++param);
+    buf_clear(&from);
+    buf_clear(&names);
+    buf_clear(&values);
+    return sql.data;
+}
+
+/* Distinct keys of the keys not yet fetched: unique[k] is a key row, number[i] the distinct key of key fetched + i. */
+struct distinct {
+    struct acc_row **unique;
+    uint32_t *number;
+    uint32_t count;
+};
+
+static uint64_t key_hash(const struct kind *key, const struct acc_row *row)
+{
+    uint64_t hash = 0;
+
+    for (size_t f = 0; f < key->field_count; f++) {
+        size_t size;
+        const void *value = row_value(key, row, f, &size);
+        hash = XXH3_64bits_withSeed(value, size, hash + f);
+    }
+    return hash;
+}
+
+static void make_distinct(const struct lookup *lookup, struct distinct *out)
+{
+    uint32_t n = lookup->keys.count - lookup->fetched;
+    uint32_t size = 16;
+
+    while (size < 2 * n)
+        size *= 2;
+    uint32_t *table = acc_zalloc((uint64_t)size * sizeof(uint32_t)); /* 0: free, else distinct number + 1 */
+    out->unique = acc_alloc((uint64_t)n * sizeof(struct acc_row *) + 1);
+    out->number = acc_alloc((uint64_t)n * sizeof(uint32_t) + 1);
+    out->count = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct acc_row *row = rows_at(&lookup->keys, lookup->fetched + i);
+        uint32_t at = (uint32_t)key_hash(&lookup->key_kind, row) & (size - 1);
+
+        while (table[at] != 0 && !rows_equal(&lookup->key_kind, out->unique[table[at] - 1], row, UINT64_MAX))
+            at = (at + 1) & (size - 1);
+        if (table[at] == 0) {
+            out->unique[out->count] = row;
+            table[at] = ++out->count;
+        }
+        out->number[i] = table[at] - 1;
+    }
+    free(table);
+}
+
+struct fetch {
+    struct lookup *lookup;
+    struct distinct distinct;
+    struct facts_scratch columns[KIND_FIELDS_MAX];
+};
+
+static void fetch_clear(struct fetch *fetch)
+{
+    free(fetch->distinct.unique);
+    free(fetch->distinct.number);
+    for (size_t f = 0; f < KIND_FIELDS_MAX; f++) {
+        for (size_t p = 0; p < 3; p++)
+            buf_clear(&fetch->columns[f].part[p]);
+    }
+}
+
+static int64_t rows_allowed(const struct batch *batch)
+{
+    const struct settings *s = batch->settings;
+    int64_t most = batch->hot.run_count > 1 ? s->worker.batch_friends : s->worker.friends_max;
+    return most - batch->friend_rows;
+}
+
+static void restrict_array(const struct batch *batch, struct buf *out)
+{
+    buf_reset(out);
+    pg_array_begin(out, PG_UUID);
+    for (size_t i = 0; i < batch->restrict_count; i++)
+        pg_array_add(out, batch->restrict_ids + 16 * i, 16);
+    pg_array_end(out, 0);
+}
+
+/* The ids of keys that are exactly the unique fields. */
+static void by_id_array(const struct lookup *lookup, const struct distinct *distinct, struct buf *out)
+{
+    const struct kind *kind = lookup->kind;
+    struct acc_row *row = acc_zalloc(kind->row_bytes);
+
+    buf_reset(out);
+    pg_array_begin(out, PG_UUID);
+    for (uint32_t k = 0; k < distinct->count; k++) {
+        for (size_t i = 0; i < lookup->shape->count; i++)
+            *row_int(row, lookup->shape->fields[i]) = *row_int(distinct->unique[k], i);
+        identity_set(kind, row);
+        pg_array_add(out, row->id, 16);
+    }
+    pg_array_end(out, 0);
+    free(row);
+}
+
+static bool fetch_send(struct batch *batch, struct fetch *fetch, struct acc_error *err)
+{
+    static struct buf restrict_ids;
+    struct lookup *lookup = fetch->lookup;
+    bool restricted = batch->restrict_ids != NULL;
+    struct pg_stmt *stmt = restricted ? &lookup->restricted : &lookup->stmt;
+    struct pg_args args = {0};
+
+    if (stmt->sql == NULL)
+        stmt->sql = lookup_sql(lookup, restricted);
+    make_distinct(lookup, &fetch->distinct);
+    if (lookup->shape->by_id) {
+        by_id_array(lookup, &fetch->distinct, &fetch->columns[0].part[0]);
+        pg_array(&args, PG_UUID_ARRAY, &fetch->columns[0].part[0]);
+    } else {
+        for (size_t f = 0; f < lookup->key_kind.field_count; f++)
+            facts_column(&lookup->key_kind, f, fetch->distinct.unique, fetch->distinct.count, &fetch->columns[f], &args);
+    }
+    if (restricted) {
+        restrict_array(batch, &restrict_ids);
+        pg_array(&args, PG_UUID_ARRAY, &restrict_ids);
+    }
+    pg_int8(&args, rows_allowed(batch) + 1);
+    return pg_send(batch->pg, stmt, &args, err);
+}
+
+/* Sorting row numbers by id. */
+static const struct acc_rows *sort_rows;
+
+static int by_id(const void *a, const void *b)
+{
+    return id_compare(rows_at(sort_rows, *(const uint32_t *)a)->id, rows_at(sort_rows, *(const uint32_t *)b)->id);
+}
+
+static void sort_index(const struct acc_rows *rows, uint32_t *index, size_t count)
+{
+    sort_rows = rows;
+    if (count > 1)
+        qsort(index, count, sizeof(*index), by_id);
+}
+
+static bool index_room(struct batch *batch, uint64_t more, struct acc_error *err)
+{
+    if (batch->index_count + more <= batch->index_limit)
+        return true;
+    return acc_fail(err, ACC_ELIMIT, "look-ups of one batch give more than %u rows", batch->index_limit);
+}
+
+/* Points each handle with keys in this fetch at its rows: those of its one key, or the sorted union of its keys'. */
+static bool point_handles(struct batch *batch, struct fetch *fetch, const uint32_t *starts, struct acc_error *err)
+{
+    struct lookup *lookup = fetch->lookup;
+    struct acc_rows *rows = &batch->friends[lookup->kind->index];
+    uint32_t n = lookup->keys.count - lookup->fetched;
+
+    for (uint32_t i = 0; i < n;) {
+        uint32_t handle_number = rows_at(&lookup->keys, lookup->fetched + i)->event;
+        struct acc_handle *handle = &batch->handles[handle_number];
+        uint32_t k = fetch->distinct.number[i];
+
+        if (handle->key_count == 1) {
+            handle->b = starts[k];
+            handle->e = starts[k + 1];
+        } else {
+            uint32_t b = batch->index_count;
+            for (uint32_t j = 0; j < handle->key_count; j++) {
+                uint32_t key = fetch->distinct.number[i + j];
+                uint32_t size = starts[key + 1] - starts[key];
+                if (!index_room(batch, size, err))
+                    return false;
+                memcpy(batch->index + batch->index_count, batch->index + starts[key], size * sizeof(uint32_t));
+                batch->index_count += size;
+            }
+            sort_index(rows, batch->index + b, batch->index_count - b);
+            uint32_t e = b;
+            for (uint32_t r = b; r < batch->index_count; r++) {
+                if (e == b || id_compare(rows_at(rows, batch->index[e - 1])->id, rows_at(rows, batch->index[r])->id) != 0)
+                    batch->index[e++] = batch->index[r];
+            }
+            batch->index_count = e;
+            handle->b = b;
+            handle->e = e;
+        }
+        handle->loaded = 1;
+        i += handle->key_count;
+    }
+    return true;
+}
+
+static bool fetch_read(struct batch *batch, struct fetch *fetch, struct acc_error *err)
+{
+    struct lookup *lookup = fetch->lookup;
+    struct acc_rows *rows = &batch->friends[lookup->kind->index];
+    int64_t allowed = rows_allowed(batch);
+    uint32_t *starts = NULL;
+    uint32_t *fill = NULL;
+    bool ok = false;
+
+    PGresult *res = pg_result(batch->pg, err);
+    if (res == NULL)
+        return false;
+    int count = PQntuples(res);
+    if (count > allowed) {
+        if (batch->hot.run_count > 1) {
+            batch->too_many_friends = true;
+            acc_fail(err, ACC_ELIMIT, "more than %lld friends in one batch", (long long)allowed);
+        } else {
+            acc_fail(err, ACC_ELIMIT, "one event has more than worker.friends_max = %lld friends",
+                     (long long)batch->settings->worker.friends_max);
+        }
+        goto out;
+    }
+    batch->friend_rows += count;
+    /* Counting sort by key, then by id within a key. */
+    starts = acc_zalloc((uint64_t)(fetch->distinct.count + 2) * sizeof(uint32_t));
+    for (int r = 0; r < count; r++)
+        starts[pg_get_int8(res, r, 0) + 1]++;
+    if (!index_room(batch, (uint64_t)count, err))
+        goto out;
+    starts[0] = batch->index_count;
+    for (uint32_t k = 0; k < fetch->distinct.count; k++)
+        starts[k + 1] += starts[k];
+    fill = acc_alloc((uint64_t)(fetch->distinct.count + 1) * sizeof(uint32_t));
+    memcpy(fill, starts, (uint64_t)fetch->distinct.count * sizeof(uint32_t));
+    for (int r = 0; r < count; r++) {
+        struct acc_row *row = rows_add(rows, err);
+        if (row == NULL || !facts_decode(lookup->kind, res, r, 1, &batch->heap, row, err))
+            goto out;
+        batch->index[fill[pg_get_int8(res, r, 0)]++] = rows->count - 1;
+    }
+    batch->index_count += (uint32_t)count;
+    for (uint32_t k = 0; k < fetch->distinct.count; k++)
+        sort_index(rows, batch->index + starts[k], starts[k + 1] - starts[k]);
+    ok = point_handles(batch, fetch, starts, err);
+    lookup->fetched = lookup->keys.count;
+out:
+    free(starts);
+    free(fill);
+    PQclear(res);
+    return ok;
+}
+
+/* The BEGIN of the read phase goes along with the first query. */
+static bool read_begin_send(struct batch *batch, bool *sent, struct acc_error *err)
+{
+    *sent = !batch->in_transaction && !batch->is_reading;
+    return !*sent || pg_send(batch->pg, &begin_read, NULL, err);
+}
+
+static bool read_begin_result(struct batch *batch, bool sent, struct acc_error *err)
+{
+    if (!sent)
+        return true;
+    PGresult *res = pg_result(batch->pg, err);
+    PQclear(res);
+    batch->is_reading = res != NULL;
+    return res != NULL;
+}
+
+/* A failed read transaction is rolled back by pg_finish. */
+static bool read_failed(struct batch *batch)
+{
+    struct acc_error later;
+
+    (void)!pg_finish(batch->pg, &later);
+    if (batch->pg->conn == NULL || PQtransactionStatus(batch->pg->conn) == PQTRANS_IDLE)
+        batch->is_reading = false;
+    return false;
+}
+
+bool friends_fetch(struct batch *batch, struct acc_error *err)
+{
+    struct fetch *fetches = acc_zalloc(batch->lookup_count * sizeof(struct fetch) + 1);
+    size_t count = 0;
+    bool begun;
+    bool ok = false;
+
+    batch->slot->phase = 4;
+    batch->slot->beat++;
+    for (size_t i = 0; i < batch->lookup_count; i++) {
+        if (batch->lookups[i].keys.count > batch->lookups[i].fetched)
+            fetches[count++].lookup = &batch->lookups[i];
+    }
+    if (count == 0) {
+        free(fetches);
+        return true;
+    }
+    bool good = read_begin_send(batch, &begun, err);
+    for (size_t i = 0; good && i < count; i++)
+        good = fetch_send(batch, &fetches[i], err);
+    good = good && pg_sync(batch->pg, err) && read_begin_result(batch, begun, err);
+    for (size_t i = 0; good && i < count; i++)
+        good = fetch_read(batch, &fetches[i], err);
+    if (!good)
+        ok = read_failed(batch);
+    else
+        ok = pg_finish(batch->pg, err);
+    for (size_t i = 0; i < count; i++)
+        fetch_clear(&fetches[i]);
+    free(fetches);
+    batch->slot->beat++;
+    return ok;
+}
+
+bool friends_end(struct batch *batch, struct acc_error *err)
+{
+    if (!batch->is_reading)
+        return true;
+    batch->is_reading = false;
+    PGresult *res = pg_query(batch->pg, &end_read, NULL, err);
+    PQclear(res);
+    return res != NULL;
+}
+
+/* Mirrors */
+
+static void mirror_drop(struct batch *batch, struct mirror *mirror)
+{
+    rows_reset(&mirror->rows);
+    free(mirror->epochs);
+    mirror->epochs = NULL;
+    mirror->epoch_count = 0;
+    mirror->total = 0;
+    mirror->version++;
+    (void)batch; /* texts of the old version stay in the heap until the worker ends: it happens when an epoch is folded */
+}
+
+static bool mirror_add(struct batch *batch, struct mirror *mirror, const PGresult *res, struct acc_error *err)
+{
+    for (int r = 0; r < PQntuples(res); r++) {
+        struct acc_row *row = mirror->rows.count < mirror->rows.capacity ? rows_add(&mirror->rows, err) : NULL;
+        if (row == NULL || !facts_decode(mirror->kind, res, r, 0, &batch->mirror_heap, row, err) ||
+            (int64_t)mirror->rows.count * mirror->rows.stride + (int64_t)(batch->mirror_heap.used - batch->mirror_heap.start) >
+                batch->settings->worker.mirror_bytes)
+            return acc_fail(err, ACC_ELIMIT,
+                            "kind \"%s\" is looked up whole and needs more than worker.mirror = %lld bytes: raise it, or declare fields to look up by",
+                            mirror->kind->name, (long long)batch->settings->worker.mirror_bytes);
+    }
+    return true;
+}
+
+static int64_t known_count(const struct mirror *mirror, int32_t epoch, int64_t *last)
+{
+    for (size_t i = 0; i < mirror->epoch_count; i++) {
+        if (mirror->epochs[i].epoch == epoch) {
+            *last = mirror->epochs[i].last_batch;
+            return mirror->epochs[i].count;
+        }
+    }
+    *last = (int64_t)epoch << 32;
+    return 0;
+}
+
+static PGresult *mirror_query(struct batch *batch, struct mirror *mirror, const struct buf *lows, const struct buf *highs,
+                              struct acc_error *err)
+{
+    struct buf sql = {0};
+    struct buf ids = {0};
+    struct pg_args args = {0};
+
+    buf_text(&sql, "SELECT ");
+    facts_select_list(mirror->kind, &sql);
+    buf_printf(&sql, " FROM %s f", mirror->kind->table);
+    if (batch->restrict_ids != NULL) {
+        buf_text(&sql, " WHERE f._id = ANY($1::uuid[])");
+        restrict_array(batch, &ids);
+        pg_array(&args, PG_UUID_ARRAY, &ids);
+    } else if (lows != NULL) {
+        buf_text(&sql, " JOIN unnest($1::int8[], $2::int8[]) AS u(lo, hi) ON f._batch > u.lo AND f._batch <= u.hi");
+        pg_array(&args, PG_INT8_ARRAY, lows);
+        pg_array(&args, PG_INT8_ARRAY, highs);
+    }
+    buf_printf(&sql, " LIMIT %u", mirror->rows.capacity + 1);
+    PGresult *res = pg_exec(batch->pg, sql.data, &args, err);
+    buf_clear(&sql);
+    buf_clear(&ids);
+    return res;
+}
+
+/*
+ * tally is what the snapshot says: per epoch, the facts of the kind and the last batch that found one. An epoch writes one batch after the
+ * other, so what it has found since is what has a higher batch number.
+ */
+static bool mirror_update(struct batch *batch, struct mirror *mirror, const PGresult *tally, struct acc_error *err)
+{
+    struct buf lows = {0};
+    struct buf highs = {0};
+    int64_t total = 0;
+    bool is_stale = batch->restrict_ids != NULL;
+    bool is_whole = mirror->total == 0 || is_stale;
+    PGresult *res = NULL;
+    bool ok = false;
+
+    pg_array_begin(&lows, PG_INT8);
+    pg_array_begin(&highs, PG_INT8);
+    for (int r = 0; r < PQntuples(tally); r++) {
+        int32_t epoch = pg_get_int4(tally, r, 0);
+        int64_t count = pg_get_int8(tally, r, 1);
+        int64_t last;
+
+        total += count;
+        if (known_count(mirror, epoch, &last) == count)
+            continue;
+        is_stale = true;
+        is_whole |= epoch == 0; /* folded: its batches have no order */
+        pg_array_int8(&lows, last);
+        pg_array_int8(&highs, pg_get_int8(tally, r, 2));
+    }
+    pg_array_end(&lows, 0);
+    pg_array_end(&highs, 0);
+    if (!is_stale && total == mirror->total) {
+        ok = true;
+        goto out;
+    }
+    if (!is_whole) {
+        res = mirror_query(batch, mirror, &lows, &highs, err);
+        if (res == NULL)
+            goto out;
+        is_whole = mirror->total + PQntuples(res) != total;
+    }
+    if (is_whole) {
+        PQclear(res);
+        mirror_drop(batch, mirror);
+        res = mirror_query(batch, mirror, NULL, NULL, err);
+        if (res == NULL)
+            goto out;
+    }
+    if (!mirror_add(batch, mirror, res, err)) {
+        mirror_drop(batch, mirror);
+        goto out;
+    }
+    mirror->total = batch->restrict_ids != NULL ? 0 : mirror->rows.count;
+    mirror->epochs = acc_realloc(mirror->epochs, (uint64_t)PQntuples(tally) * sizeof(*mirror->epochs) + 1);
+    mirror->epoch_count = (size_t)PQntuples(tally);
+    for (int r = 0; r < PQntuples(tally); r++) {
+        mirror->epochs[r].epoch = pg_get_int4(tally, r, 0);
+        mirror->epochs[r].count = pg_get_int8(tally, r, 1);
+        mirror->epochs[r].last_batch = pg_get_int8(tally, r, 2);
+    }
+    ok = batch->restrict_ids != NULL || mirror->total == total ||
+         acc_fail(err, ACC_EDB, "kind \"%s\" holds %lld facts, the tallies say %lld", mirror->kind->name, (long long)mirror->total,
+                  (long long)total);
+out:
+    PQclear(res);
+    buf_clear(&lows);
+    buf_clear(&highs);
+    return ok;
+}
+
+bool friends_mirrors(struct batch *batch, struct acc_error *err)
+{
+    static struct pg_stmt tally = {.sql = "SELECT epoch, sum(new)::int8, max(last_batch) FROM tally_kind WHERE kind = $1::int4 "
+                                          "AND new > 0 GROUP BY epoch"};
+    const struct lifecycle *lifecycle = batch->lifecycle;
+
+    for (size_t i = 0; i < lifecycle->friend_count; i++) {
+        const struct kind *kind = lifecycle->friends[i].kind;
+        struct pg_args args = {0};
+        bool begun;
+
+        if (kind->shapes[lifecycle->friends[i].shape].count != 0)
+            continue;
+        pg_int4(&args, kind->tag);
+        if (!read_begin_send(batch, &begun, err) || !pg_send(batch->pg, &tally, &args, err) || !pg_sync(batch->pg, err) ||
+            !read_begin_result(batch, begun, err))
+            return read_failed(batch);
+        PGresult *res = pg_result(batch->pg, err);
+        if (res == NULL)
+            return read_failed(batch);
+        bool ok = pg_finish(batch->pg, err) && mirror_update(batch, &batch->mirrors[kind->index], res, err);
+        PQclear(res);
+        if (!ok)
+            return read_failed(batch);
+    }
+    return true;
+}

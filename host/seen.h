@@ -1,0 +1,18 @@
+/*
+ * Seen-filter: ids known committed, in RAM. A hit is always right, because facts are permanent; a miss says nothing.
+ * 1-byte tags in groups of 16 beside full ids (no fingerprints: a false hit would drop a fact for ever). Grows by segments to its bound,
+ * then forgets the older half.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct seen;
+
+struct seen *seen_new(uint64_t bytes_max);
+void seen_free(struct seen *seen);
+bool seen_has(const struct seen *seen, const uint8_t id[16]);
+void seen_add(struct seen *seen, const uint8_t id[16]);
+uint64_t seen_bytes(const struct seen *seen);

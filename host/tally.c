@@ -1,0 +1,131 @@
+#include "tally.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PG_EPOCH_US INT64_C(946684800000000)
+
+bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t generation, struct acc_error *err)
+{
+    /* The advisory lock is held before the row can be seen: a row without its lock is a dead epoch. */
+    static const char sql[] =
+        "INSERT INTO epoch (id, role, backend_pid, backend_start, host, pid, generation) "
+        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM epoch), $1, pg_backend_pid(), now(), $2, $3, $4 "
+        "RETURNING id, pg_advisory_lock(current_schema()::regnamespace::oid::int4, "
+        "CASE WHEN $1 = 'worker' THEN " EPOCH_WORKER " ELSE " EPOCH_OTHER " END + id)";
+    char host[65] = "";
+
+    gethostname(host, sizeof(host) - 1);
+    for (int tries = 0;; tries++) {
+        struct pg_args args = {0};
+
+        pg_text(&args, role);
+        pg_text(&args, host);
+        pg_int4(&args, (int32_t)getpid());
+        pg_int4(&args, generation);
+        PGresult *res = pg_exec(pg, sql, &args, err);
+        if (res != NULL) {
+            int32_t id = pg_get_int4(res, 0, 0);
+            int64_t high = (int64_t)id << 32;
+            *epoch = (struct epoch){id, generation, high + 1, high + 1};
+            PQclear(res);
+            return true;
+        }
+        if (err->code != ACC_ECONFLICT || tries >= 100)
+            return false;
+        usleep((useconds_t)(1000 + random() % 5000));
+    }
+}
+
+bool epoch_fold_dead(struct pg *pg, struct acc_error *err)
+{
+    static const char sql[] =
+        "WITH dead AS (UPDATE epoch e SET folded = true WHERE NOT folded AND NOT EXISTS "
+        "  (SELECT FROM pg_locks k WHERE k.locktype = 'advisory' AND k.classid = current_schema()::regnamespace::oid "
+        "   AND k.objid IN (" EPOCH_WORKER " + e.id, " EPOCH_OTHER " + e.id)) RETURNING id), "
+        "l AS (DELETE FROM tally_lifecycle t USING dead WHERE t.epoch = dead.id RETURNING t.*), "
+        "k AS (DELETE FROM tally_kind t USING dead WHERE t.epoch = dead.id RETURNING t.*), "
+        "r AS (DELETE FROM tally_reason t USING dead WHERE t.epoch = dead.id RETURNING t.*), "
+        "l0 AS (INSERT INTO tally_lifecycle AS t SELECT 0, lifecycle, sum(early), sum(late), sum(empty), sum(found), sum(failed), "
+        "  sum(friends), sum(retries) FROM l GROUP BY lifecycle ON CONFLICT (epoch, lifecycle) DO UPDATE SET early = t.early + excluded.early, "
+        "  late = t.late + excluded.late, empty = t.empty + excluded.empty, found = t.found + excluded.found, "
+        "  failed = t.failed + excluded.failed, friends = t.friends + excluded.friends, retries = t.retries + excluded.retries), "
+        "r0 AS (INSERT INTO tally_reason AS t SELECT 0, lifecycle, outcome, reason, sum(n) FROM r GROUP BY 2, 3, 4 "
+        "  ON CONFLICT (epoch, lifecycle, outcome, reason) DO UPDATE SET n = t.n + excluded.n) "
+        "INSERT INTO tally_kind AS t SELECT 0, lifecycle, kind, sum(new), sum(repeats), sum(contradictions), 0 FROM k GROUP BY lifecycle, kind "
+        "  ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + excluded.new, repeats = t.repeats + excluded.repeats, "
+        "  contradictions = t.contradictions + excluded.contradictions";
+
+    if (!pg_do(pg, sql, NULL, err))
+        return err->code == ACC_ECONFLICT;
+    return true;
+}
+
+bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t batch_id, struct pg *pg, struct acc_error *err)
+{
+    static struct pg_stmt stmt = {
+        .sql = "WITH b AS (INSERT INTO batch (id, lifecycle, generation, at, events, found, new, phases_us) "
+               "  VALUES ($1::int8, $2::int2, $3::int4, $4::timestamptz, $5::int4, $6::int4, $7::int4, $8::int4[])), "
+               "t AS (INSERT INTO tally_lifecycle AS t VALUES ($9::int4, $2::int2, $10::int8, $11::int8, $12::int8, $13::int8, $14::int8, "
+               "  $15::int8, $16::int8) "
+               "  ON CONFLICT (epoch, lifecycle) DO UPDATE SET early = t.early + excluded.early, late = t.late + excluded.late, "
+               "  empty = t.empty + excluded.empty, found = t.found + excluded.found, failed = t.failed + excluded.failed, "
+               "  friends = t.friends + excluded.friends, retries = t.retries + excluded.retries) "
+               "INSERT INTO tally_kind AS t SELECT $9::int4, $2::int2, k.kind, k.new, k.repeats, k.contradictions, $1::int8 "
+               "FROM unnest($17::int4[], $18::int8[], $19::int8[], $20::int8[]) AS k(kind, new, repeats, contradictions) "
+               "ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + excluded.new, repeats = t.repeats + excluded.repeats, "
+               "contradictions = t.contradictions + excluded.contradictions, last_batch = excluded.last_batch"};
+    static struct buf column[5];
+    struct pg_args args = {0};
+    int64_t finds = 0;
+    int64_t fresh = 0;
+
+    for (size_t c = 0; c < 5; c++) {
+        buf_reset(&column[c]);
+        pg_array_begin(&column[c], c == 0 || c == 4 ? PG_INT4 : PG_INT8);
+    }
+    for (size_t k = 0; k < tally->kind_count; k++) {
+        pg_array_int4(&column[0], tally->kinds[k].tag);
+        pg_array_int8(&column[1], tally->kinds[k].fresh);
+        pg_array_int8(&column[2], tally->kinds[k].repeats);
+        pg_array_int8(&column[3], tally->kinds[k].contradictions);
+        fresh += tally->kinds[k].fresh;
+        finds += tally->kinds[k].fresh + tally->kinds[k].repeats;
+    }
+    for (size_t p = 0; p < 4; p++)
+        pg_array_int4(&column[4], tally->phases_us[p]);
+    for (size_t c = 0; c < 5; c++)
+        pg_array_end(&column[c], 0);
+    pg_int8(&args, batch_id);
+    pg_int2(&args, tally->lifecycle);
+    pg_int4(&args, epoch->generation);
+    pg_int8(&args, tally->at_us - PG_EPOCH_US);
+    args.types[args.count - 1] = PG_TIMESTAMPTZ;
+    pg_int4(&args, (int32_t)tally->events);
+    pg_int4(&args, (int32_t)finds);
+    pg_int4(&args, (int32_t)fresh);
+    pg_array(&args, PG_INT4_ARRAY, &column[4]);
+    pg_int4(&args, epoch->id);
+    const int64_t sums[] = {tally->early, tally->late, tally->empty, tally->found, tally->failed, tally->friends, tally->retries};
+    for (size_t i = 0; i < sizeof(sums) / sizeof(*sums); i++)
+        pg_int8(&args, sums[i]);
+    pg_array(&args, PG_INT4_ARRAY, &column[0]);
+    for (size_t c = 1; c < 4; c++)
+        pg_array(&args, PG_INT8_ARRAY, &column[c]);
+    return pg_send(pg, &stmt, &args, err);
+}
+
+bool tally_reason_send(const struct epoch *epoch, int16_t lifecycle, const char *outcome, const char *reason, int64_t n, struct pg *pg,
+                       struct acc_error *err)
+{
+    static struct pg_stmt stmt = {.sql = "INSERT INTO tally_reason AS t VALUES ($1::int4, $2::int2, $3::text, $4::text, $5::int8) "
+                                         "ON CONFLICT (epoch, lifecycle, outcome, reason) DO UPDATE SET n = t.n + excluded.n"};
+    struct pg_args args = {0};
+
+    pg_int4(&args, epoch->id);
+    pg_int2(&args, lifecycle);
+    pg_text(&args, outcome);
+    pg_text(&args, reason);
+    pg_int8(&args, n);
+    return pg_send(pg, &stmt, &args, err);
+}
