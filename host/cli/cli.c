@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "kinds.h"
 
 #include <ctype.h>
@@ -10,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define COMMANDS_MAX 64
@@ -223,10 +225,16 @@ bool cli_set(struct cli *cli, const char *option, const char *text)
 
 static bool take_common(struct cli *cli, int number, const char *value)
 {
+    struct stat st;
+
     if (number != COMMON_HELP && !check_value(cli, &cli_common[number], value))
         return false;
     switch ((enum common)number) {
     case COMMON_APP:
+        if (stat(value, &st) != 0 || !S_ISDIR(st.st_mode)) {
+            cli_misuse(cli, "--app: wanted the folder of an app, got \"%s\"", value);
+            return false;
+        }
         cli->app_dir = value;
         break;
     case COMMON_SET:
@@ -516,6 +524,13 @@ const struct cli_command *cli_find(const char *name, const char **nearest)
 
 /* What commands share */
 
+void cli_quiet(const struct cli *cli, const struct settings *settings)
+{
+    if (!cli->command->is_host && cli->log_override == NULL &&
+        strcmp(settings->log.level, "info") == 0)
+        log_setup(LOG_WARN, strcmp(settings->log.format, "json") == 0);
+}
+
 bool cli_app(struct cli *cli, struct app *app, int *exit_code)
 {
     struct acc_error err;
@@ -523,10 +538,12 @@ bool cli_app(struct cli *cli, struct app *app, int *exit_code)
     cli->overrides[cli->override_count] =
         cli->log_override; /* there is room for it, and for the NULL behind */
     cli->overrides[cli->override_count + 1] = NULL;
-    if (app_open(app, cli->app_dir, cli->overrides, &err))
-        return true;
-    *exit_code = cli_fail(cli, &err);
-    return false;
+    if (!app_open(app, cli->app_dir, cli->overrides, &err)) {
+        *exit_code = cli_fail(cli, &err);
+        return false;
+    }
+    cli_quiet(cli, &app->settings);
+    return true;
 }
 
 bool cli_is_coloured(FILE *out)

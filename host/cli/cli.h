@@ -54,6 +54,7 @@ struct cli_command {
     const char
         *help; /* what else is to be said; NULL: nothing. Paragraphs, lines below 80 characters */
     int argc_min, argc_max; /* arguments; -1: any number */
+    bool is_host;           /* logs at info; other commands at warn, unless told otherwise */
     bool stops_at_argument; /* what follows the first argument is not ours (lua SCRIPT ARGS) */
     const struct cli_argument *arguments;
     const struct cli_option *options;
@@ -113,6 +114,9 @@ void cli_note(const struct cli *cli, const char *fmt, ...) ACC_PRINTF(2, 3);
 
 /* Opens the app as the command line says. false: printed, and *exit_code set. */
 bool cli_app(struct cli *cli, struct app *app, int *exit_code) ACC_MUST_CHECK;
+
+/* Raises the log level from info to warn where only a host should be that talkative. cli_app does it. */
+void cli_quiet(const struct cli *cli, const struct settings *settings);
 
 /* Whether out is a terminal that may be coloured (NO_COLOR is not set). */
 bool cli_is_coloured(FILE *out);

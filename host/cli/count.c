@@ -94,9 +94,10 @@ static int run(struct cli *cli)
     struct work work;
     int exit_code;
 
-    if (!work_open(cli, &work, WORK_DATABASE | WORK_READ | WORK_KINDS, &exit_code))
+    if (!work_open(cli, &work, WORK_KINDS, &exit_code))
         return exit_code;
-    exit_code = print(cli, &work);
+    if (work_connect(cli, &work, WORK_READ, &exit_code))
+        exit_code = print(cli, &work);
     work_close(&work);
     return exit_code;
 }

@@ -191,14 +191,14 @@ static int run(struct cli *cli)
     struct acc_error err;
     int exit_code;
 
-    if (!work_open(cli, &work, WORK_DATABASE | WORK_READ | WORK_KINDS, &exit_code))
+    if (!work_open(cli, &work, WORK_KINDS, &exit_code))
         return exit_code;
 
     struct values_target names = {.catalog = &work.program.catalog};
     if (cli_has(cli, "kind") &&
         (only = values_kind(&names, cli_value(cli, "kind"), &err)) == NULL) {
         exit_code = cli_misuse(cli, "--kind: %s", err.text);
-    } else {
+    } else if (work_connect(cli, &work, WORK_READ, &exit_code)) {
         dump.sort = linesort_new(work.app.data_dir, RUN_BYTES);
         heap_init(&dump.heap, 0);
         progress_begin(&dump.progress, "facts", !cli_has(cli, "quiet"));

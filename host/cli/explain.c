@@ -259,10 +259,8 @@ static bool find_root(struct tree *tree, const struct kind *kind, const char *pr
     uint8_t low[16];
     uint8_t high[16];
 
-    if (!read_prefix(prefix, low, high)) {
-        *exit_code = cli_misuse(tree->cli, "ID: wanted 4 to 32 hex digits, got \"%s\"", prefix);
-        return false;
-    }
+    if (!read_prefix(prefix, low, high))
+        abort(); /* checked before */
     pg_uuid(&args, low);
     pg_uuid(&args, high);
     pg_int8(&args, CANDIDATES_MAX + 1);
@@ -413,15 +411,11 @@ static json_t *json_of(struct tree *tree, int n)
     return one;
 }
 
-static int explain(struct tree *tree)
+static int explain(struct tree *tree, const struct kind *kind)
 {
-    struct values_target names = {.catalog = &tree->work->program.catalog};
     struct acc_error err;
     int exit_code;
-    const struct kind *kind = values_kind(&names, tree->cli->argv[0], &err);
 
-    if (kind == NULL)
-        return cli_misuse(tree->cli, "%s", err.text);
     if (!tree->work->has_tables) {
         acc_fail(&err, ACC_EINPUT, "nothing is stored yet: accrete ingest loads facts");
         return cli_fail(tree->cli, &err);
@@ -436,22 +430,37 @@ static int explain(struct tree *tree)
     return cli_flush(tree->cli, CLI_DONE);
 }
 
+static int explain_in(struct cli *cli, struct work *work, const struct kind *kind)
+{
+    struct tree *tree = acc_zalloc(sizeof(*tree));
+
+    tree->cli = cli;
+    tree->work = work;
+    tree->depth_max = (int)cli_number(cli, "depth", DEPTH_DEFAULT);
+    heap_init(&tree->heap, 0);
+    int exit_code = explain(tree, kind);
+    clear_tree(tree);
+    free(tree);
+    return exit_code;
+}
+
 static int run(struct cli *cli)
 {
     struct work work;
-    struct tree *tree;
+    struct acc_error err;
+    uint8_t unused[16];
     int exit_code;
 
-    if (!work_open(cli, &work, WORK_DATABASE | WORK_READ | WORK_KINDS, &exit_code))
+    if (!read_prefix(cli->argv[1], unused, unused))
+        return cli_misuse(cli, "ID: wanted 4 to 32 hex digits, got \"%s\"", cli->argv[1]);
+    if (!work_open(cli, &work, WORK_KINDS, &exit_code))
         return exit_code;
-    tree = acc_zalloc(sizeof(*tree));
-    tree->cli = cli;
-    tree->work = &work;
-    tree->depth_max = (int)cli_number(cli, "depth", DEPTH_DEFAULT);
-    heap_init(&tree->heap, 0);
-    exit_code = explain(tree);
-    clear_tree(tree);
-    free(tree);
+    struct values_target names = {.catalog = &work.program.catalog};
+    const struct kind *kind = values_kind(&names, cli->argv[0], &err);
+    if (kind == NULL)
+        exit_code = cli_misuse(cli, "%s", err.text);
+    else if (work_connect(cli, &work, WORK_READ, &exit_code))
+        exit_code = explain_in(cli, &work, kind);
     work_close(&work);
     return exit_code;
 }

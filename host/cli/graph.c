@@ -319,10 +319,11 @@ static int run(struct cli *cli)
 
     if (cli_has(cli, "json") && cli_has(cli, "dot"))
         return cli_misuse(cli, "--json and --dot exclude each other");
-    if (!work_open(cli, &work, WORK_DATABASE | WORK_READ | WORK_PROGRAM, &exit_code))
+    if (!work_open(cli, &work, WORK_PROGRAM, &exit_code))
         return exit_code;
     read_shape(&graph);
-    exit_code = draw(&graph);
+    if (work_connect(cli, &work, WORK_READ, &exit_code))
+        exit_code = draw(&graph);
     json_decref(graph.kinds);
     json_decref(graph.lifecycles);
     work_close(&work);

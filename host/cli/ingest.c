@@ -483,14 +483,26 @@ static void clear(struct load *load)
     ingest_free(load->ingest);
 }
 
+static int ingest_with(struct load *load)
+{
+    struct work *work = load->work;
+    struct acc_error err;
+
+    load->origins = acc_zalloc((work->program.catalog.count + 1) * sizeof(*load->origins));
+    load->ingest = ingest_new(&work->session.pg, &work->program, &work->app.settings, &err);
+    if (load->ingest == NULL)
+        return cli_fail(load->cli, &err);
+    load->target.heap = ingest_heap(load->ingest);
+    return ingest_all(load);
+}
+
 static int run(struct cli *cli)
 {
     struct work work;
     struct load load = {.cli = cli, .work = &work};
-    struct acc_error err;
     int exit_code;
 
-    if (!work_open(cli, &work, WORK_DATABASE | WORK_PROGRAM | WORK_TABLES, &exit_code))
+    if (!work_open(cli, &work, WORK_PROGRAM, &exit_code))
         return exit_code;
     load.target = (struct values_target){
         .catalog = &work.program.catalog,
@@ -498,16 +510,8 @@ static int run(struct cli *cli)
         .context = &load,
         .value_bytes = work.app.settings.ingest.value_bytes,
     };
-    if (take_options(&load, &exit_code)) {
-        load.origins = acc_zalloc((work.program.catalog.count + 1) * sizeof(*load.origins));
-        load.ingest = ingest_new(&work.session.pg, &work.program, &work.app.settings, &err);
-        if (load.ingest == NULL) {
-            exit_code = cli_fail(cli, &err);
-        } else {
-            load.target.heap = ingest_heap(load.ingest);
-            exit_code = ingest_all(&load);
-        }
-    }
+    if (take_options(&load, &exit_code) && work_connect(cli, &work, WORK_TABLES, &exit_code))
+        exit_code = ingest_with(&load);
     clear(&load);
     work_close(&work);
     return exit_code;

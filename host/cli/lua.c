@@ -24,8 +24,10 @@ static bool find_app(struct cli *cli, struct place *place, int *exit_code)
     cli->overrides[cli->override_count] = cli->log_override;
     cli->overrides[cli->override_count + 1] = NULL;
     place->has_app = app_open(&place->app, cli->app_dir, cli->overrides, &err);
-    if (place->has_app)
+    if (place->has_app) {
+        cli_quiet(cli, &place->app.settings);
         return true;
+    }
     if (cli->app_dir == NULL && (env == NULL || env[0] == '\0') && !app_is_here()) {
         settings_init(&place->settings);
         return true;

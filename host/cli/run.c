@@ -46,6 +46,7 @@ const struct cli_command cli_run = {
     .name = "run",
     .summary = "runs the app: database, workers, everything on this machine",
     .usage = "",
+    .is_host = true,
     .help =
         "Stays when nothing is left to do, since facts may come at any time. Ctrl-C or SIGTERM\n"
         "lets the running batches end; a second one abandons them, and nothing is lost. SIGHUP\n"

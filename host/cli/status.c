@@ -360,24 +360,32 @@ static void print_text(const json_t *status)
     print_workers(status);
 }
 
+static int show(struct cli *cli, struct work *work)
+{
+    int exit_code = CLI_DONE;
+    json_t *status = json_pack("{s:s, s:s, s:s, s:b}", "app", work->app.name, "dir", work->app.dir,
+                               "schema", work->app.schema, "has_tables", (int)work->has_tables);
+
+    if (!read_status(cli, work, status, &exit_code)) {
+        json_decref(status);
+        return exit_code;
+    }
+    if (cli_has(cli, "json"))
+        return cli_print_json(cli, status);
+    print_text(status);
+    json_decref(status);
+    return cli_flush(cli, CLI_DONE);
+}
+
 static int run(struct cli *cli)
 {
     struct work work;
-    int exit_code = CLI_DONE;
+    int exit_code;
 
-    if (!work_open(cli, &work, WORK_DATABASE | WORK_READ, &exit_code))
+    if (!work_open(cli, &work, 0, &exit_code))
         return exit_code;
-    json_t *status = json_pack("{s:s, s:s, s:s, s:b}", "app", work.app.name, "dir", work.app.dir,
-                               "schema", work.app.schema, "has_tables", (int)work.has_tables);
-    if (!read_status(cli, &work, status, &exit_code)) {
-        json_decref(status);
-    } else if (cli_has(cli, "json")) {
-        exit_code = cli_print_json(cli, status);
-    } else {
-        print_text(status);
-        json_decref(status);
-        exit_code = cli_flush(cli, CLI_DONE);
-    }
+    if (work_connect(cli, &work, WORK_READ, &exit_code))
+        exit_code = show(cli, &work);
     work_close(&work);
     return exit_code;
 }

@@ -143,9 +143,9 @@ static int run(struct cli *cli)
     struct work work;
     int exit_code = CLI_DONE;
 
-    if (!work_open(cli, &work, WORK_DATABASE, &exit_code))
+    if (!work_open(cli, &work, 0, &exit_code))
         return exit_code;
-    if (work.has_tables) /* else no fact has ever come */
+    if (work_connect(cli, &work, 0, &exit_code) && work.has_tables) /* else no fact has ever come */
         exit_code = wait_for_fixpoint(cli, &work);
     work_close(&work);
     return exit_code;

@@ -1,6 +1,5 @@
 #include "cli/work.h"
 
-#include "base/log.h"
 #include "native.h"
 #include "schema.h"
 
@@ -35,7 +34,7 @@ static bool find_tables(struct work *work, struct acc_error *err)
 }
 
 /* Makes the app's modules the first generation, if there is none; replacing one that runs is the host's business. */
-static bool activate_first(struct work *work, struct acc_error *err)
+static bool activate_first(struct cli *cli, struct work *work, struct acc_error *err)
 {
     static struct pg_stmt stmt = {.sql = "SELECT EXISTS (SELECT FROM generation)"};
     struct pg *pg = &work->session.pg;
@@ -47,13 +46,13 @@ static bool activate_first(struct work *work, struct acc_error *err)
     PQclear(res);
     if (!has_generation)
         return schema_activate(pg, &work->program, err);
-    log_info("cli", "event=\"modules changed\" text=\"they become a generation by accrete reload "
-                    "or the next run\"");
+    cli_note(cli, "the modules have changed: they become a generation by accrete reload or the "
+                  "next accrete run");
     return true;
 }
 
 /* Makes what is missing for facts to be written. With the modules of the current generation nothing is. */
-static bool make_tables(struct work *work, struct acc_error *err)
+static bool make_tables(struct cli *cli, struct work *work, struct acc_error *err)
 {
     struct pg *pg = &work->session.pg;
 
@@ -66,28 +65,7 @@ static bool make_tables(struct work *work, struct acc_error *err)
     if (!schema_apply(pg, work->app.schema, &work->program, &work->app.settings, err))
         return false;
     work->has_tables = true;
-    return activate_first(work, err);
-}
-
-static bool open_session(struct work *work, unsigned needs, struct acc_error *err)
-{
-    static const char read_only[] =
-        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-
-    if (!session_open(&work->session, &work->app, err))
-        return false;
-    work->has_session = true;
-    return find_tables(work, err) &&
-           ((needs & WORK_READ) == 0 || pg_do(&work->session.pg, read_only, NULL, err));
-}
-
-static bool open_all(struct work *work, unsigned needs, struct acc_error *err)
-{
-    if ((needs & (WORK_KINDS | WORK_PROGRAM)) != 0 && !load(work, (needs & WORK_PROGRAM) == 0, err))
-        return false;
-    if ((needs & WORK_DATABASE) != 0 && !open_session(work, needs, err))
-        return false;
-    return (needs & WORK_TABLES) == 0 || make_tables(work, err);
+    return activate_first(cli, work, err);
 }
 
 bool work_open(struct cli *cli, struct work *work, unsigned needs, int *exit_code)
@@ -97,10 +75,34 @@ bool work_open(struct cli *cli, struct work *work, unsigned needs, int *exit_cod
     *work = (struct work){0};
     if (!cli_app(cli, &work->app, exit_code))
         return false;
-    if (open_all(work, needs, &err))
+    if ((needs & (WORK_KINDS | WORK_PROGRAM)) == 0 || load(work, (needs & WORK_PROGRAM) == 0, &err))
         return true;
     *exit_code = cli_fail(cli, &err);
     work_close(work);
+    return false;
+}
+
+static bool connect(struct cli *cli, struct work *work, unsigned needs, struct acc_error *err)
+{
+    static const char read_only[] =
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+    if (!session_open(&work->session, &work->app, err))
+        return false;
+    work->has_session = true;
+    if (!find_tables(work, err) ||
+        ((needs & WORK_READ) != 0 && !pg_do(&work->session.pg, read_only, NULL, err)))
+        return false;
+    return (needs & WORK_TABLES) == 0 || make_tables(cli, work, err);
+}
+
+bool work_connect(struct cli *cli, struct work *work, unsigned needs, int *exit_code)
+{
+    struct acc_error err;
+
+    if (connect(cli, work, needs, &err))
+        return true;
+    *exit_code = cli_fail(cli, &err);
     return false;
 }
 

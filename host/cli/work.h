@@ -4,13 +4,10 @@
 #include "cli/cli.h"
 
 enum work_need {
-    WORK_DATABASE = 1, /* a session; has_tables says whether the app has ever run */
-    WORK_READ =
-        2, /* the session reads only, outside of SERIALIZABLE, so that it never gets in a worker's way */
-    WORK_KINDS = 4,   /* the app's kinds */
-    WORK_PROGRAM = 8, /* kinds and lifecycles; native code is built when it is stale */
-    WORK_TABLES =
-        16, /* tables are made or brought up to date; without any generation the app's becomes the first */
+    WORK_KINDS = 1,   /* the app's kinds */
+    WORK_PROGRAM = 2, /* kinds and lifecycles; native code is built when it is stale */
+    WORK_READ = 4, /* the session only reads, and outside of SERIALIZABLE: no worker is disturbed */
+    WORK_TABLES = 8, /* tables are made; the app's modules become the first generation */
 };
 
 struct work {
@@ -19,11 +16,17 @@ struct work {
     struct script *script;
     struct program program;
     bool has_session;
-    bool has_tables;
+    bool has_tables; /* the app has run before */
 };
 
-/* Opens what needs (work_need, or-ed) names. false: the message is printed, *exit_code set, nothing is left open. */
+/*
+ * Opens the app and, with WORK_KINDS or WORK_PROGRAM, its modules; the database comes later, so that arguments can be
+ * checked before a cluster is started. false: the message is printed, *exit_code set, nothing is left open.
+ */
 bool work_open(struct cli *cli, struct work *work, unsigned needs, int *exit_code) ACC_MUST_CHECK;
+/* Opens the database. On false work_close is still due. */
+bool work_connect(struct cli *cli, struct work *work, unsigned needs,
+                  int *exit_code) ACC_MUST_CHECK;
 void work_close(struct work *work);
 
 /* A query with binary results; NULL: printed, and *exit_code set. */

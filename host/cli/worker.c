@@ -73,6 +73,7 @@ const struct cli_command cli_worker = {
     .name = "worker",
     .summary = "adds workers on this machine to a database that runs elsewhere",
     .usage = "",
+    .is_host = true,
     .help =
         "All workers are the same, wherever they run; they share the buckets of the queue. The\n"
         "modules here must be those of the current generation.",

@@ -19,6 +19,7 @@
 
 #define SHARED_FIELD "accrete.db.shared"
 #define CONNECT_TIMEOUT_MS 10000
+#define NAME_BYTES 63 /* PostgreSQL cuts longer identifiers */
 
 static int run_shape(lua_State *L, enum db_shape shape)
 {
@@ -188,17 +189,17 @@ static int l_link_rollback(lua_State *L)
 static int l_link_state(lua_State *L)
 {
     struct db_link *link = db_check_link(L);
+    const char *state = "idle";
 
     db_end_stream(link);
     PGTransactionStatusType status = PQtransactionStatus(link->pg.conn);
     if (link->pg.conn == NULL || link->is_unsettled || PQstatus(link->pg.conn) == CONNECTION_BAD)
-        lua_pushliteral(L, "closed");
+        state = "closed";
     else if (status == PQTRANS_INERROR)
-        lua_pushliteral(L, "failed");
+        state = "failed";
     else if (status == PQTRANS_INTRANS)
-        lua_pushliteral(L, "transaction");
-    else
-        lua_pushliteral(L, "idle");
+        state = "transaction";
+    lua_pushstring(L, state);
     return 1;
 }
 
@@ -296,18 +297,19 @@ static int l_db_quote(lua_State *L)
     size_t bytes;
     const char *name = luaL_checklstring(L, 1, &bytes);
 
-    if (bytes == 0 || bytes > 63 || strlen(name) != bytes)
-        return lua_raise_text(L, ACC_EINPUT, "wanted a name of 1..63 bytes, got %zu", bytes);
-    luaL_Buffer out;
-    luaL_buffinit(L, &out);
-    luaL_addchar(&out, '"');
+    if (bytes == 0 || bytes > NAME_BYTES || strlen(name) != bytes)
+        return lua_raise_text(L, ACC_EINPUT, "wanted a name of 1..%d bytes, got %zu", NAME_BYTES,
+                              bytes);
+    char quoted[2 * NAME_BYTES + 2];
+    size_t size = 0;
+    quoted[size++] = '"';
     for (size_t i = 0; i < bytes; i++) {
         if (name[i] == '"')
-            luaL_addchar(&out, '"');
-        luaL_addchar(&out, name[i]);
+            quoted[size++] = '"';
+        quoted[size++] = name[i];
     }
-    luaL_addchar(&out, '"');
-    luaL_pushresult(&out);
+    quoted[size++] = '"';
+    lua_pushlstring(L, quoted, size);
     return 1;
 }
 

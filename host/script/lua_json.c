@@ -21,9 +21,13 @@
 
 /* Decoding */
 
-static void push_tree(lua_State *L, const json_t *value);
+struct tree {
+    json_t *root; /* owned */
+};
 
-static void push_array(lua_State *L, const json_t *array)
+static void push_tree(lua_State *L, json_t *value);
+
+static void push_array(lua_State *L, json_t *array)
 {
     size_t count = json_array_size(array);
 
@@ -49,12 +53,12 @@ static void push_object(lua_State *L, json_t *object)
     }
 }
 
-static void push_tree(lua_State *L, const json_t *value)
+static void push_tree(lua_State *L, json_t *value)
 {
     luaL_checkstack(L, 8, "JSON nested too deep");
     switch (json_typeof(value)) {
     case JSON_OBJECT:
-        push_object(L, (json_t *)(uintptr_t)value);
+        push_object(L, value);
         break;
     case JSON_ARRAY:
         push_array(L, value);
@@ -80,10 +84,10 @@ static void push_tree(lua_State *L, const json_t *value)
 
 static int l_tree_gc(lua_State *L)
 {
-    json_t **tree = lua_touserdata(L, 1);
+    struct tree *tree = lua_touserdata(L, 1);
 
-    json_decref(*tree);
-    *tree = NULL;
+    json_decref(tree->root);
+    tree->root = NULL;
     return 0;
 }
 
@@ -92,21 +96,21 @@ static int l_json_decode(lua_State *L)
 {
     size_t bytes;
     const char *text = luaL_checklstring(L, 1, &bytes);
-    json_t **tree =
+    struct tree *tree =
         lua_newuserdata(L, sizeof(*tree)); /* owns what jansson made, whatever Lua raises */
     json_error_t where;
 
-    *tree = NULL;
+    tree->root = NULL;
     luaL_getmetatable(L, TREE_CLASS);
     lua_setmetatable(L, -2);
-    *tree =
+    tree->root =
         json_loadb(text, bytes, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
-    if (*tree == NULL)
+    if (tree->root == NULL)
         return lua_raise_text(L, ACC_EINPUT, "JSON line %d, column %d: %s", where.line,
                               where.column, where.text);
-    push_tree(L, *tree);
-    json_decref(*tree);
-    *tree = NULL;
+    push_tree(L, tree->root);
+    json_decref(tree->root);
+    tree->root = NULL;
     return 1;
 }
 

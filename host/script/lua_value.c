@@ -42,8 +42,7 @@ void lua_push_int64(lua_State *L, int64_t value)
     }
     push_function(L, MAKE_FIELD);
     lua_call(L, 0, 1);
-    memcpy((void *)(uintptr_t)lua_topointer(L, -1), &value,
-           sizeof(value)); /* the cdata's own bytes */
+    memcpy((void *)lua_topointer(L, -1), &value, sizeof(value)); /* the cdata's own bytes */
 }
 
 bool lua_get_int64(lua_State *L, int index, int64_t *value)

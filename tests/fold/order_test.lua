@@ -31,7 +31,8 @@ local function simulate(books, how, without)
     if how.order == "first" then
       table.remove(tasks, 1)
     else
-      tasks[at], tasks[#tasks] = tasks[#tasks], nil
+      tasks[at] = tasks[#tasks]
+      tasks[#tasks] = nil
     end
     if task.kind then
       commit(task.kind, task.values)

@@ -8,7 +8,7 @@
 ---@field _id string 16 bytes
 
 --- What a look-up found, in id order. Filled when load_friends has returned, or when it is used before.
----@class accrete.Rows<T>: { [integer]: T }
+---@class accrete.Rows<T>
 local Rows = {}
 
 --- for i, row in rows:each() do. i only counts up.
@@ -68,8 +68,8 @@ function Batch.has(value) end
 ---@return table<string, any>[]
 function Batch:query(sql, ...) end
 
---- Called with the friends a find rests on (a row, a list, what a look-up found, or nil), then its fields in order, or a
---- table of them by name.
+--- Called with the friends a find rests on (a row, a list, what a look-up found, or nil), then its fields in order, or
+--- a table of them by name.
 ---@alias accrete.Finder fun(friends: accrete.Row|accrete.Row[]|accrete.Rows|nil, ...: any)
 
 --- The last argument of process_data: a finder for each kind in `finds`.
@@ -93,7 +93,9 @@ local Found = {}
 ---@field examples? table<string, any>
 ---@field doc? string
 
----@alias accrete.Type "bool"|"int8"|"float8"|"text"|"bytes"|"json"|"uuid"|"bool[]"|"int8[]"|"float8[]"|"text[]"|"bytes[]"|"json[]"|"uuid[]"
+---@alias accrete.Scalar "bool"|"int8"|"float8"|"text"|"bytes"|"json"|"uuid"
+---@alias accrete.Array "bool[]"|"int8[]"|"float8[]"|"text[]"|"bytes[]"|"json[]"|"uuid[]"
+---@alias accrete.Type accrete.Scalar|accrete.Array
 
 --- kinds/NAME.lua
 ---@class accrete.KindModule
