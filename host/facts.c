@@ -1,5 +1,6 @@
 #include "facts.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -286,6 +287,19 @@ void facts_column(const struct kind *kind, size_t f, struct acc_row **rows, size
 
 /* Columns in */
 
+/* One NaN: LuaJIT reads doubles as they are, and takes others for values of its own. */
+static int64_t one_nan(int64_t bits)
+{
+    double value;
+
+    memcpy(&value, &bits, sizeof(value));
+    if (!isnan(value))
+        return bits;
+    value = NAN;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
 static bool decode_array(const struct field *field, const char *wire, int length, struct acc_heap *heap, struct acc_span *span,
                          struct acc_error *err)
 {
@@ -325,6 +339,8 @@ static bool decode_array(const struct field *field, const char *wire, int length
                 memcpy(&bits, from, 8);
                 bits = __builtin_bswap64(bits);
             }
+            if (field->type == FIELD_FLOAT8)
+                bits = (uint64_t)one_nan((int64_t)bits);
             memcpy(to, &bits, 8);
             to += 8;
         }
@@ -349,7 +365,8 @@ static bool decode_field(const struct kind *kind, size_t f, const PGresult *res,
         return decode_array(field, wire, length, heap, row_span(out, f), err);
     if (field_is_span(field))
         return row_set_bytes(out, f, heap, wire, (size_t)length, err);
-    *row_int(out, f) = field->type == FIELD_BOOL ? (int64_t)(uint8_t)*wire : pg_get_int8(res, row, column);
+    int64_t bits = field->type == FIELD_BOOL ? (int64_t)(uint8_t)*wire : pg_get_int8(res, row, column);
+    *row_int(out, f) = field->type == FIELD_FLOAT8 ? one_nan(bits) : bits;
     return true;
 }
 

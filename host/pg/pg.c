@@ -182,6 +182,8 @@ static void trim(char *text)
 
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
         text[--n] = '\0';
+    for (char *at = text; (at = strpbrk(at, "\n\t")) != NULL;)
+        *at = ' '; /* libpq writes several lines; a message of ours is one */
 }
 
 bool pg_fail(struct acc_error *err, const PGresult *res, const PGconn *conn)

@@ -102,7 +102,7 @@ local function books_of(text)
 end
 
 local runs, found = 0, 0
-local count = long and 5000 or 400
+local count = long and 20000 or 2000
 for i = 1, count do
   math.randomseed(seed * 1000003 + i)
   local text = texts.random()
@@ -114,7 +114,7 @@ for i = 1, count do
       local facts, why = simulate(books_of(texts.shuffle(text)), how)
       assert(host.dump(facts) == wanted, ("text %d of seed %d: an ortho is lost"):format(i, seed))
       runs = runs + 1
-      if i % 10 == 0 then
+      if i % 5 == 0 then
         found = found + explain(why)
       end
     end

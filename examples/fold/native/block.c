@@ -54,8 +54,9 @@ static int32_t read_axes(struct block *block, const char *axes, size_t bytes, co
         at = (size_t)(colon - axes) + 1;
 
         int64_t steps = 0;
-        for (; at < bytes && axes[at] >= '0' && axes[at] <= '9' && steps < FOLD_CELLS_MAX; at++)
-            steps = 10 * steps + (axes[at] - '0');
+        for (; at < bytes && axes[at] >= '0' && axes[at] <= '9'; at++)
+            if (steps < FOLD_CELLS_MAX) /* more is too large anyhow */
+                steps = 10 * steps + (axes[at] - '0');
         if (steps == 0 || (at < bytes && axes[at++] != ','))
             return FOLD_EINPUT;
         cells *= steps + 1;

@@ -1,5 +1,0 @@
--- Runs busted in the host's own Lua state: accrete lua tests/lua/busted.lua [OPTION...] SPEC...
--- luacheck: globals arg
-arg = arg or { ... }
-arg[0] = arg[0] or "tests/lua/busted.lua"
-require "busted.runner" { standalone = false }
