@@ -9,11 +9,11 @@
 #include "script/script.h"
 
 struct app {
-    char *dir;       /* absolute path of the app's folder */
-    char *name;      /* the folder's name, made a valid identifier */
+    char *dir;  /* absolute path of the app's folder */
+    char *name; /* the folder's name, made a valid identifier */
     struct settings settings;
-    char *data_dir;  /* made if missing */
-    char *run_dir;   /* short, for sockets and the shared page; made if missing, 0700 */
+    char *data_dir; /* made if missing */
+    char *run_dir;  /* short, for sockets and the shared page; made if missing, 0700 */
     char *schema;
 };
 
@@ -21,7 +21,8 @@ struct app {
  * Finds the app (dir, else ACCRETE_APP, else upward from here to accrete.yaml), reads its settings (built-in < accrete.yaml
  * < environment < overrides, a NULL-terminated list of "a.b=value"), sets up logging and the directories.
  */
-bool app_open(struct app *app, const char *dir, const char *const *overrides, struct acc_error *err) ACC_MUST_CHECK;
+bool app_open(struct app *app, const char *dir, const char *const *overrides,
+              struct acc_error *err) ACC_MUST_CHECK;
 void app_close(struct app *app);
 /* Whether there is an accrete.yaml here or above. */
 bool app_is_here(void);
@@ -34,9 +35,9 @@ pid_t app_host(const struct app *app);
 /* The way to the app's database for one command: the server of database.url, the private cluster of a running host, or one started for it. */
 struct session {
     struct pg pg;
-    char *conninfo;             /* owned */
-    struct embedded *embedded;  /* started by this session, or NULL */
-    int lock;                   /* host lock, or -1 */
+    char *conninfo;            /* owned */
+    struct embedded *embedded; /* started by this session, or NULL */
+    int lock;                  /* host lock, or -1 */
 };
 
 /* Connects with search_path = the app's schema. */

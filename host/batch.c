@@ -14,7 +14,8 @@
 
 static void *reserve(uint64_t bytes)
 {
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         abort();
     return at;
@@ -36,12 +37,14 @@ static void lookup_init(struct lookup *lookup, const struct kind *kind, const st
     rows_init(&lookup->keys, key, KEYS_MAX);
 }
 
-struct batch *batch_new(const struct settings *settings, const struct program *program, struct pg *pg, struct facts *facts,
-                        struct seen *seen, struct acc_slot *slot)
+struct batch *batch_new(const struct settings *settings, const struct program *program,
+                        struct pg *pg, struct facts *facts, struct seen *seen,
+                        struct acc_slot *slot)
 {
     struct batch *batch = acc_zalloc(sizeof(*batch));
     const struct catalog *catalog = &program->catalog;
-    uint32_t friends_max = (uint32_t)(settings->worker.friends_max + settings->worker.batch_friends + 2);
+    uint32_t friends_max =
+        (uint32_t)(settings->worker.friends_max + settings->worker.batch_friends + 2);
 
     batch->settings = settings;
     batch->program = program;
@@ -186,7 +189,8 @@ void batch_drop_finds(struct batch *batch, uint32_t event)
     }
 }
 
-void batch_park_event(struct batch *batch, uint32_t event, const char *text, const char *trace, bool is_final)
+void batch_park_event(struct batch *batch, uint32_t event, const char *text, const char *trace,
+                      bool is_final)
 {
     batch_drop_finds(batch, event);
     batch->outcomes[event] = OUTCOME_FAILED;
@@ -194,8 +198,8 @@ void batch_park_event(struct batch *batch, uint32_t event, const char *text, con
         batch->error_capacity = batch->error_capacity * 2 + 8;
         batch->errors = acc_realloc(batch->errors, batch->error_capacity * sizeof(*batch->errors));
     }
-    batch->errors[batch->error_count++] =
-        (struct event_error){.event = event, .is_final = is_final, .text = acc_strdup(text), .trace = acc_strdup(trace)};
+    batch->errors[batch->error_count++] = (struct event_error){
+        .event = event, .is_final = is_final, .text = acc_strdup(text), .trace = acc_strdup(trace)};
 }
 
 void batch_reason(struct batch *batch, enum outcome outcome, const char *text)
@@ -204,7 +208,8 @@ void batch_reason(struct batch *batch, enum outcome outcome, const char *text)
 
     snprintf(cut, sizeof(cut), "%s", text);
     for (size_t i = 0; i < batch->reason_count; i++) {
-        if (batch->reasons[i].outcome == (int16_t)outcome && strcmp(batch->reasons[i].text, cut) == 0) {
+        if (batch->reasons[i].outcome == (int16_t)outcome &&
+            strcmp(batch->reasons[i].text, cut) == 0) {
             batch->reasons[i].n++;
             return;
         }

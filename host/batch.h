@@ -15,23 +15,23 @@
 struct lookup {
     const struct kind *kind;
     const struct shape *shape;
-    struct kind key_kind;       /* the shape's fields as a kind, so that keys are rows */
-    struct acc_rows keys;       /* event: number of the handle */
-    uint32_t fetched;           /* keys already looked up */
-    struct pg_stmt stmt;        /* SQL owned */
-    struct pg_stmt restricted;  /* the same among given ids */
+    struct kind key_kind;      /* the shape's fields as a kind, so that keys are rows */
+    struct acc_rows keys;      /* event: number of the handle */
+    uint32_t fetched;          /* keys already looked up */
+    struct pg_stmt stmt;       /* SQL owned */
+    struct pg_stmt restricted; /* the same among given ids */
 };
 
 /* A whole small kind, kept complete. */
 struct mirror {
     const struct kind *kind;
-    struct acc_rows rows;   /* append-only within a version */
-    uint32_t version;       /* counts up when row numbers change */
+    struct acc_rows rows; /* append-only within a version */
+    uint32_t version;     /* counts up when row numbers change */
     int64_t total;
     struct {
         int32_t epoch;
         int64_t count, last_batch;
-    } *epochs;
+    } * epochs;
     size_t epoch_count;
 };
 
@@ -65,18 +65,18 @@ struct batch {
     struct lookup *lookups;   /* all shapes of all kinds */
     size_t lookup_count;
     struct acc_handle *handles;
-    uint32_t *index;          /* row numbers, as handles point into it */
+    uint32_t *index; /* row numbers, as handles point into it */
     uint32_t index_count, index_limit;
-    uint8_t *friend_ids;      /* 16 bytes each */
+    uint8_t *friend_ids; /* 16 bytes each */
     uint8_t outcomes[BATCH_EVENTS_MAX];
     struct event_error *errors;
     size_t error_count, error_capacity;
     struct batch_reason reasons[BATCH_REASONS_MAX];
     size_t reason_count;
-    bool in_transaction;      /* friends are read inside the SERIALIZABLE transaction */
-    bool is_reading;          /* a REPEATABLE READ transaction is open for look-ups */
-    bool too_many_friends;    /* the last fetch stopped at batch_friends: run fewer events */
-    int64_t friend_rows;      /* rows looked up in this batch */
+    bool in_transaction;         /* friends are read inside the SERIALIZABLE transaction */
+    bool is_reading;             /* a REPEATABLE READ transaction is open for look-ups */
+    bool too_many_friends;       /* the last fetch stopped at batch_friends: run fewer events */
+    int64_t friend_rows;         /* rows looked up in this batch */
     const uint8_t *restrict_ids; /* look-ups see only these facts (checks, dry runs); NULL: all */
     size_t restrict_count;
 
@@ -92,15 +92,17 @@ struct batch {
     } found_counts[CATALOG_KINDS_MAX];
 };
 
-struct batch *batch_new(const struct settings *settings, const struct program *program, struct pg *pg, struct facts *facts,
-                        struct seen *seen, struct acc_slot *slot);
+struct batch *batch_new(const struct settings *settings, const struct program *program,
+                        struct pg *pg, struct facts *facts, struct seen *seen,
+                        struct acc_slot *slot);
 void batch_free(struct batch *batch);
 /* Empties for the next turn of lifecycle. */
 void batch_start(struct batch *batch, const struct lifecycle *lifecycle);
 /* Forgets look-ups, finds and outcomes but keeps the events: the turn runs again. */
 void batch_restart(struct batch *batch);
 /* Marks event as failed and drops its finds. Texts are copied. */
-void batch_park_event(struct batch *batch, uint32_t event, const char *text, const char *trace, bool is_final);
+void batch_park_event(struct batch *batch, uint32_t event, const char *text, const char *trace,
+                      bool is_final);
 void batch_drop_finds(struct batch *batch, uint32_t event);
 void batch_reason(struct batch *batch, enum outcome outcome, const char *text);
 

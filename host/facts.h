@@ -15,27 +15,32 @@ void facts_free(struct facts *facts);
  * facts_known_read takes its result: known[i] tells whether row i exists, differs[i] whether the existing one has other
  * values outside its unique fields (with all_fields: in any field). Values read go to heap.
  */
-bool facts_known_send(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
-                      bool all_fields, struct acc_error *err) ACC_MUST_CHECK;
-bool facts_known_read(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
-                      struct acc_heap *heap, bool *known, bool *differs, struct acc_error *err) ACC_MUST_CHECK;
+bool facts_known_send(struct facts *facts, struct pg *pg, const struct kind *kind,
+                      struct acc_row **rows, size_t count, bool all_fields,
+                      struct acc_error *err) ACC_MUST_CHECK;
+bool facts_known_read(struct facts *facts, struct pg *pg, const struct kind *kind,
+                      struct acc_row **rows, size_t count, struct acc_heap *heap, bool *known,
+                      bool *differs, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
  * Sends the plain INSERT of rows (sorted by id, all new) into the open pipeline: fields, batch and provenance. data is NULL for
  * ingest; else the data of row->event is row number event of it. friend_ids are 16 bytes each.
  * A row that exists meanwhile fails the transaction with ACC_ECONFLICT.
  */
-bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
-                       int64_t batch_id, const struct acc_rows *data, const uint8_t *friend_ids, struct acc_error *err) ACC_MUST_CHECK;
+bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *kind,
+                       struct acc_row **rows, size_t count, int64_t batch_id,
+                       const struct acc_rows *data, const uint8_t *friend_ids,
+                       struct acc_error *err) ACC_MUST_CHECK;
 
 /* Reads facts by id into rows (any order); ids not there are left out. One round trip. */
-bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, const uint8_t *ids, size_t count,
-               struct acc_rows *rows, struct acc_heap *heap, struct acc_error *err) ACC_MUST_CHECK;
+bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, const uint8_t *ids,
+               size_t count, struct acc_rows *rows, struct acc_heap *heap,
+               struct acc_error *err) ACC_MUST_CHECK;
 
 /* Appends the select list `_id, "a", "b"…` (with alias f.) and decodes one row of such a result from column first on. */
 void facts_select_list(const struct kind *kind, struct buf *sql);
-bool facts_decode(const struct kind *kind, const PGresult *res, int row, int first, struct acc_heap *heap, struct acc_row *out,
-                  struct acc_error *err) ACC_MUST_CHECK;
+bool facts_decode(const struct kind *kind, const PGresult *res, int row, int first,
+                  struct acc_heap *heap, struct acc_row *out, struct acc_error *err) ACC_MUST_CHECK;
 /* Scratch for the binary arrays of one field. */
 struct facts_scratch {
     struct buf part[3];
@@ -46,6 +51,7 @@ struct facts_scratch {
  * from, its column names to names, and the expression that gives the field's value (of row u) to value; *param counts $n.
  * facts_column appends the parameters in the same order; scratch keeps them until pg_send.
  */
-void facts_column_sql(const struct kind *kind, size_t field, int *param, struct buf *from, struct buf *names, struct buf *value);
-void facts_column(const struct kind *kind, size_t field, struct acc_row **rows, size_t count, struct facts_scratch *scratch,
-                  struct pg_args *args);
+void facts_column_sql(const struct kind *kind, size_t field, int *param, struct buf *from,
+                      struct buf *names, struct buf *value);
+void facts_column(const struct kind *kind, size_t field, struct acc_row **rows, size_t count,
+                  struct facts_scratch *scratch, struct pg_args *args);

@@ -117,15 +117,18 @@ static bool snapshot(struct app *app, const char *to, struct acc_error *err)
     return ok;
 }
 
-static bool check_and_activate(struct app *app, const char *conninfo, const char *dir, int32_t *generation, struct acc_error *err)
+static bool check_and_activate(struct app *app, const char *conninfo, const char *dir,
+                               int32_t *generation, struct acc_error *err)
 {
     char *native = acc_format("%s/so", dir);
     struct script *script = script_new(&app->settings, dir, native, err);
     struct program program = {0};
     struct pg pg = {0};
-    bool ok = script != NULL && script_load(script, &program, false, err) &&
-              pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 0, err) &&
-              schema_apply(&pg, app->schema, &program, &app->settings, err) && schema_activate(&pg, &program, err);
+    bool ok =
+        script != NULL && script_load(script, &program, false, err) &&
+        pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 0, err) &&
+        schema_apply(&pg, app->schema, &program, &app->settings, err) &&
+        schema_activate(&pg, &program, err);
 
     *generation = program.generation;
     pg_close(&pg);
@@ -134,11 +137,13 @@ static bool check_and_activate(struct app *app, const char *conninfo, const char
     return ok;
 }
 
-bool generation_prepare(struct app *app, const char *conninfo, int32_t *generation, struct acc_error *err)
+bool generation_prepare(struct app *app, const char *conninfo, int32_t *generation,
+                        struct acc_error *err)
 {
     char *parent = acc_format("%s/generations", app->data_dir);
     char *temporary = acc_format("%s/new-%d", parent, (int)getpid());
-    bool ok = make_dir(parent, err) && snapshot(app, temporary, err) && check_and_activate(app, conninfo, temporary, generation, err);
+    bool ok = make_dir(parent, err) && snapshot(app, temporary, err) &&
+              check_and_activate(app, conninfo, temporary, generation, err);
 
     if (ok) {
         char *final = generation_dir(app, *generation);

@@ -19,14 +19,15 @@ struct ingest {
     struct routing routing;
     struct packet_set pushes;
     struct acc_heap heap;
-    struct acc_rows *rows;      /* by kind index */
-    struct acc_row ***sorted;   /* by kind index: what is left to insert */
+    struct acc_rows *rows;       /* by kind index */
+    struct acc_row ***sorted;    /* by kind index: what is left to insert */
     size_t *counts, *capacities; /* by kind index */
     int64_t *repeats, *contradictions;
     struct pg_stmt notify;
 };
 
-struct ingest *ingest_new(struct pg *pg, const struct program *program, const struct settings *settings, struct acc_error *err)
+struct ingest *ingest_new(struct pg *pg, const struct program *program,
+                          const struct settings *settings, struct acc_error *err)
 {
     struct ingest *ingest = acc_zalloc(sizeof(*ingest));
     size_t kinds = program->catalog.count;
@@ -35,10 +36,12 @@ struct ingest *ingest_new(struct pg *pg, const struct program *program, const st
     ingest->program = program;
     ingest->settings = settings;
     if (!pg_do(pg,
-               "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; "
+               "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
+               "SET enable_material = off; "
                "SET plan_cache_mode = force_generic_plan; SET synchronous_commit = on",
                NULL, err) ||
-        !epoch_open(&ingest->epoch, pg, "ingest", program->generation, err) || !routing_read(&ingest->routing, pg, err)) {
+        !epoch_open(&ingest->epoch, pg, "ingest", program->generation, err) ||
+        !routing_read(&ingest->routing, pg, err)) {
         free(ingest);
         return NULL;
     }
@@ -105,7 +108,8 @@ struct refusal {
     void *context;
 };
 
-static void refuse(struct ingest *ingest, const struct kind *kind, const struct acc_row *row, const struct refusal *refusal)
+static void refuse(struct ingest *ingest, const struct kind *kind, const struct acc_row *row,
+                   const struct refusal *refusal)
 {
     const struct acc_rows *rows = &ingest->rows[kind->index];
     uint32_t number = (uint32_t)(((const char *)row - rows->base) / rows->stride);
@@ -114,7 +118,8 @@ static void refuse(struct ingest *ingest, const struct kind *kind, const struct 
 
     for (size_t i = 0; i < 16; i++)
         used += snprintf(text + used, sizeof(text) - (size_t)used, "%02x", row->id[i]);
-    snprintf(text + used, sizeof(text) - (size_t)used, " that is known: other values outside its unique fields");
+    snprintf(text + used, sizeof(text) - (size_t)used,
+             " that is known: other values outside its unique fields");
     ingest->contradictions[kind->index]++;
     if (refusal->refused != NULL)
         refusal->refused(refusal->context, kind, number, text);
@@ -129,7 +134,8 @@ static void sort_rows(struct ingest *ingest, const struct refusal *refusal)
 
         if (ingest->capacities[k] < rows->count) {
             ingest->capacities[k] = rows->count;
-            ingest->sorted[k] = acc_realloc(ingest->sorted[k], rows->count * sizeof(struct acc_row *));
+            ingest->sorted[k] =
+                acc_realloc(ingest->sorted[k], rows->count * sizeof(struct acc_row *));
         }
         for (uint32_t i = 0; i < rows->count; i++) {
             struct acc_row *row = rows_at(rows, i);
@@ -153,14 +159,16 @@ static void sort_rows(struct ingest *ingest, const struct refusal *refusal)
     }
 }
 
-static bool take_known(struct ingest *ingest, const struct kind *kind, const struct refusal *refusal, struct acc_error *err)
+static bool take_known(struct ingest *ingest, const struct kind *kind,
+                       const struct refusal *refusal, struct acc_error *err)
 {
     size_t k = kind->index;
     size_t count = ingest->counts[k];
     bool *known = acc_alloc(2 * count + 1);
     bool *differs = known + count;
 
-    if (!facts_known_read(ingest->facts, ingest->pg, kind, ingest->sorted[k], count, &ingest->heap, known, differs, err)) {
+    if (!facts_known_read(ingest->facts, ingest->pg, kind, ingest->sorted[k], count, &ingest->heap,
+                          known, differs, err)) {
         free(known);
         return false;
     }
@@ -189,7 +197,8 @@ static bool ask_known(struct ingest *ingest, const struct refusal *refusal, stru
 
     for (size_t k = 0; ok && k < catalog->count; k++) {
         if (ingest->counts[k] > 0)
-            ok = facts_known_send(ingest->facts, ingest->pg, catalog->kinds[k], ingest->sorted[k], ingest->counts[k], true, err);
+            ok = facts_known_send(ingest->facts, ingest->pg, catalog->kinds[k], ingest->sorted[k],
+                                  ingest->counts[k], true, err);
     }
     ok = ok && pg_send(ingest->pg, &commit, NULL, err) && pg_sync(ingest->pg, err);
     PGresult *res = ok ? pg_result(ingest->pg, err) : NULL;
@@ -225,12 +234,16 @@ static bool write_new(struct ingest *ingest, struct acc_error *err)
         tally.kinds[tally.kind_count++].contradictions = ingest->contradictions[k];
         if (n == 0)
             continue;
-        packet_set_route(&ingest->pushes, &ingest->routing, ingest->program, catalog->kinds[k], ingest->sorted[k], n, tally.at_us);
-        ok = facts_insert_send(ingest->facts, pg, catalog->kinds[k], ingest->sorted[k], n, batch_id, NULL, NULL, err);
+        packet_set_route(&ingest->pushes, &ingest->routing, ingest->program, catalog->kinds[k],
+                         ingest->sorted[k], n, tally.at_us);
+        ok = facts_insert_send(ingest->facts, pg, catalog->kinds[k], ingest->sorted[k], n, batch_id,
+                               NULL, NULL, err);
     }
     if (ok && ingest->pushes.count > 0)
-        ok = queue_push_send(&ingest->pushes, pg, &ingest->epoch.next_packet, err) && pg_send(pg, &ingest->notify, NULL, err);
-    ok = ok && tally_send(&tally, &ingest->epoch, batch_id, pg, err) && pg_send(pg, &commit, NULL, err) && pg_sync(pg, err);
+        ok = queue_push_send(&ingest->pushes, pg, &ingest->epoch.next_packet, err) &&
+             pg_send(pg, &ingest->notify, NULL, err);
+    ok = ok && tally_send(&tally, &ingest->epoch, batch_id, pg, err) &&
+         pg_send(pg, &commit, NULL, err) && pg_sync(pg, err);
     struct acc_error later;
     return pg_finish(pg, ok ? err : &later) && ok;
 }
@@ -244,7 +257,8 @@ static bool again(struct ingest *ingest, const struct acc_error *why, struct acc
     return why->code == ACC_ECONFLICT || (pg_is_transient(why) && why->code != ACC_ELOST);
 }
 
-bool ingest_flush(struct ingest *ingest, struct ingest_counts *counts, ingest_refused_fn *refused, void *context, struct acc_error *err)
+bool ingest_flush(struct ingest *ingest, struct ingest_counts *counts, ingest_refused_fn *refused,
+                  void *context, struct acc_error *err)
 {
     struct refusal refusal = {refused, context};
     size_t kinds = ingest->program->catalog.count;

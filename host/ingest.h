@@ -8,7 +8,8 @@
 /* A writer of facts from outside: own epoch, statements, scratch. */
 struct ingest;
 
-struct ingest *ingest_new(struct pg *pg, const struct program *program, const struct settings *settings, struct acc_error *err) ACC_MUST_CHECK;
+struct ingest *ingest_new(struct pg *pg, const struct program *program,
+                          const struct settings *settings, struct acc_error *err) ACC_MUST_CHECK;
 void ingest_free(struct ingest *ingest);
 
 struct ingest_counts {
@@ -20,11 +21,12 @@ struct acc_rows *ingest_rows(struct ingest *ingest, const struct kind *kind);
 struct acc_heap *ingest_heap(struct ingest *ingest);
 
 /* Called for each row of the flush that contradicts a fact that is there: its number in the rows since the last flush. */
-typedef void ingest_refused_fn(void *context, const struct kind *kind, uint32_t row, const char *message);
+typedef void ingest_refused_fn(void *context, const struct kind *kind, uint32_t row,
+                               const char *message);
 
 /*
  * Writes all rows gathered, in one SERIALIZABLE transaction that is on disk when this returns true; adds to counts. Conflicts are
  * retried. The rows are gone afterwards either way.
  */
-bool ingest_flush(struct ingest *ingest, struct ingest_counts *counts, ingest_refused_fn *refused, void *context,
-                  struct acc_error *err) ACC_MUST_CHECK;
+bool ingest_flush(struct ingest *ingest, struct ingest_counts *counts, ingest_refused_fn *refused,
+                  void *context, struct acc_error *err) ACC_MUST_CHECK;

@@ -8,14 +8,15 @@
 
 static const char *const type_names[] = {"bool", "int8", "float8", "text", "bytes", "json", "uuid"};
 static const char *const sql_types[] = {"bool", "int8", "float8", "text", "bytea", "text", "uuid"};
-static const char *const sql_arrays[] = {"bool[]", "int8[]", "float8[]", "text[]", "bytea[]", "text[]", "uuid[]"};
+static const char *const sql_arrays[] = {"bool[]",  "int8[]", "float8[]", "text[]",
+                                         "bytea[]", "text[]", "uuid[]"};
 
 /* Words that the host gives a meaning of its own in messages, JSON or Lua. SQL's own reserved words are fine: names are quoted. */
-static const char *const reserved[] = {"kind",     "fact",  "all",      "any",   "has",     "query", "get",
-                                       "and",      "break", "do",       "else",  "elseif",  "end",   "false",
-                                       "for",      "function", "if",    "in",    "local",   "nil",   "not",
-                                       "or",       "repeat", "return",  "then",  "true",    "until", "while",
-                                       "goto",     "ctid",  "tableoid", "xmin",  "xmax",    "cmin",  "cmax"};
+static const char *const reserved[] = {
+    "kind",  "fact", "all",    "any",      "has",    "query",  "get",      "and",  "break",
+    "do",    "else", "elseif", "end",      "false",  "for",    "function", "if",   "in",
+    "local", "nil",  "not",    "or",       "repeat", "return", "then",     "true", "until",
+    "while", "goto", "ctid",   "tableoid", "xmin",   "xmax",   "cmin",     "cmax"};
 
 const char *field_type_name(enum field_type type)
 {
@@ -55,12 +56,15 @@ bool name_check(const char *what, const char *name, struct acc_error *err)
     bool ok = length >= 1 && length <= KIND_NAME_MAX && name[0] >= 'a' && name[0] <= 'z';
 
     for (size_t i = 1; ok && i < length; i++)
-        ok = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9') || name[i] == '_';
+        ok = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9') ||
+             name[i] == '_';
     if (!ok)
-        return acc_fail(err, ACC_EINPUT, "%s: wanted a name like [a-z][a-z0-9_]{0,40}, got \"%.80s\"", what, name);
+        return acc_fail(err, ACC_EINPUT,
+                        "%s: wanted a name like [a-z][a-z0-9_]{0,40}, got \"%.80s\"", what, name);
     for (size_t i = 0; i < sizeof(reserved) / sizeof(*reserved); i++) {
         if (strcmp(reserved[i], name) == 0)
-            return acc_fail(err, ACC_EINPUT, "%s: \"%s\" is a reserved word, choose another name", what, name);
+            return acc_fail(err, ACC_EINPUT, "%s: \"%s\" is a reserved word, choose another name",
+                            what, name);
     }
     return true;
 }
@@ -80,10 +84,14 @@ bool kind_finish(struct kind *kind, struct acc_error *err)
         if (!field->is_unique)
             continue;
         if (field->is_nullable)
-            return acc_fail(err, ACC_EINPUT, "field \"%s\" is unique and nullable; a unique field is never NULL", field->name);
-        if (field->type == FIELD_JSON)
-            return acc_fail(err, ACC_EINPUT, "field \"%s\" is json and cannot be unique; name the unique fields in `unique`",
+            return acc_fail(err, ACC_EINPUT,
+                            "field \"%s\" is unique and nullable; a unique field is never NULL",
                             field->name);
+        if (field->type == FIELD_JSON)
+            return acc_fail(
+                err, ACC_EINPUT,
+                "field \"%s\" is json and cannot be unique; name the unique fields in `unique`",
+                field->name);
         size_t at = kind->unique_count++;
         while (at > 0 && strcmp(kind->fields[kind->unique[at - 1]].name, field->name) > 0) {
             kind->unique[at] = kind->unique[at - 1];
@@ -181,7 +189,8 @@ int kind_shape(struct kind *kind, const struct shape *shape, struct acc_error *e
         mask |= UINT64_C(1) << shape->fields[i];
     }
     if (kind->shape_count == KIND_SHAPES_MAX) {
-        acc_fail(err, ACC_ELIMIT, "kind \"%s\" has more than %d look-up shapes", kind->name, KIND_SHAPES_MAX);
+        acc_fail(err, ACC_ELIMIT, "kind \"%s\" has more than %d look-up shapes", kind->name,
+                 KIND_SHAPES_MAX);
         return -1;
     }
     struct shape *made = &kind->shapes[kind->shape_count];
@@ -207,8 +216,9 @@ bool catalog_add(struct catalog *catalog, struct kind *kind, struct acc_error *e
     if (catalog_find(catalog, kind->name) != NULL)
         return acc_fail(err, ACC_EINPUT, "kind \"%s\" is declared twice", kind->name);
     if (twin != NULL)
-        return acc_fail(err, ACC_EINPUT, "kinds \"%s\" and \"%s\" have the same tag %04x; rename one", twin->name, kind->name,
-                        kind->tag);
+        return acc_fail(err, ACC_EINPUT,
+                        "kinds \"%s\" and \"%s\" have the same tag %04x; rename one", twin->name,
+                        kind->name, kind->tag);
     if (catalog->count == CATALOG_KINDS_MAX)
         return acc_fail(err, ACC_ELIMIT, "more than %d kinds in one app", CATALOG_KINDS_MAX);
     catalog->kinds = acc_realloc(catalog->kinds, (catalog->count + 1) * sizeof(struct kind *));

@@ -32,9 +32,10 @@ struct field {
 /* A declared look-up: the fields it gives values for. */
 struct shape {
     uint8_t fields[KIND_FIELDS_MAX]; /* indexes into the kind's fields, ascending */
-    bool has[KIND_FIELDS_MAX];       /* [i]: fields[i] is an array that holds the value, instead of being equal */
-    size_t count;                    /* 0: the whole kind, mirrored */
-    bool by_id;                      /* exactly the unique fields: answered through the id */
+    bool has
+        [KIND_FIELDS_MAX]; /* [i]: fields[i] is an array that holds the value, instead of being equal */
+    size_t count;          /* 0: the whole kind, mirrored */
+    bool by_id;            /* exactly the unique fields: answered through the id */
 };
 
 struct kind {

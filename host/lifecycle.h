@@ -25,8 +25,8 @@ enum outcome {
 
 struct lifecycle {
     char name[KIND_NAME_MAX + 1];
-    char *path;              /* the module's file, for messages */
-    const struct kind *on;   /* kind of its data */
+    char *path;            /* the module's file, for messages */
+    const struct kind *on; /* kind of its data */
     struct {
         const struct kind *kind;
         int shape;
@@ -35,13 +35,13 @@ struct lifecycle {
     const struct kind *finds[LIFECYCLE_FINDS_MAX];
     size_t find_count;
     bool is_monotone;
-    bool has_mirror;         /* a friends shape without fields */
+    bool has_mirror; /* a friends shape without fields */
     bool has_priority_function;
-    int32_t priority;        /* higher first; of the lifecycle when it is a number */
-    double throttle;         /* events a second over all workers; 0: none */
-    int16_t id;              /* number in the database; 0: not registered yet */
-    char module_sha[65];     /* SHA-256 of the module's text, hex */
-    void *script;            /* what the functions below need */
+    int32_t priority;    /* higher first; of the lifecycle when it is a number */
+    double throttle;     /* events a second over all workers; 0: none */
+    int16_t id;          /* number in the database; 0: not registered yet */
+    char module_sha[65]; /* SHA-256 of the module's text, hex */
+    void *script;        /* what the functions below need */
 
     /*
      * Runs load, abort_early and load_friends for events 0 .. run_count-1 of batch, calling friends_fetch as often
@@ -52,7 +52,8 @@ struct lifecycle {
      * Runs abort_late and process_data for the READY events from *next on; stops at the batch's find limit. Sets
      * outcomes LATE, EMPTY, FOUND or FAILED and *next to the first event not run.
      */
-    bool (*process)(struct lifecycle *lifecycle, struct batch *batch, uint32_t *next, struct acc_error *err);
+    bool (*process)(struct lifecycle *lifecycle, struct batch *batch, uint32_t *next,
+                    struct acc_error *err);
     /* Priority of one new fact (row of the kind `on`) when has_priority_function; 0 when the function raises. */
     int32_t (*priority_of)(struct lifecycle *lifecycle, const struct acc_row *row);
 };
@@ -62,8 +63,8 @@ struct program {
     struct catalog catalog;
     struct lifecycle **lifecycles; /* sorted by name */
     size_t lifecycle_count;
-    char sha[65];                  /* SHA-256 over all files of the app that shape it */
-    int32_t generation;            /* 0 until registered */
+    char sha[65];       /* SHA-256 over all files of the app that shape it */
+    int32_t generation; /* 0 until registered */
 };
 
 struct lifecycle *program_find(const struct program *program, const char *name); /* NULL: none */

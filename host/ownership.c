@@ -24,7 +24,8 @@ void ownership_clear(struct ownership *own)
     *own = (struct ownership){0};
 }
 
-static bool change(struct ownership *own, struct pg *pg, int bucket, bool take, bool *done, struct acc_error *err)
+static bool change(struct ownership *own, struct pg *pg, int bucket, bool take, bool *done,
+                   struct acc_error *err)
 {
     static struct pg_stmt lock = {.sql = "SELECT pg_try_advisory_lock($1::int4, $2::int4)"};
     static struct pg_stmt unlock = {.sql = "SELECT pg_advisory_unlock($1::int4, $2::int4)"};
@@ -46,7 +47,8 @@ static bool change(struct ownership *own, struct pg *pg, int bucket, bool take, 
 
 bool ownership_balance(struct ownership *own, struct pg *pg, bool *changed, struct acc_error *err)
 {
-    static struct pg_stmt look = {.sql = "SELECT objid::int8 FROM pg_locks WHERE locktype = 'advisory' AND classid = $1::int4::oid "
+    static struct pg_stmt look = {.sql = "SELECT objid::int8 FROM pg_locks WHERE locktype = "
+                                         "'advisory' AND classid = $1::int4::oid "
                                          "AND objsubid = 2 AND granted"};
     struct pg_args args = {0};
     long worker_base = atol(EPOCH_WORKER);

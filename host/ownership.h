@@ -13,10 +13,12 @@ struct ownership {
     int count;
 };
 
-bool ownership_init(struct ownership *own, struct pg *pg, int buckets, struct acc_error *err) ACC_MUST_CHECK;
+bool ownership_init(struct ownership *own, struct pg *pg, int buckets,
+                    struct acc_error *err) ACC_MUST_CHECK;
 void ownership_clear(struct ownership *own);
 /*
  * Takes free buckets up to a fair share (buckets / live workers, rounded up), gives back what is more. One round trip when nothing
  * changes. *changed tells whether owned is different now.
  */
-bool ownership_balance(struct ownership *own, struct pg *pg, bool *changed, struct acc_error *err) ACC_MUST_CHECK;
+bool ownership_balance(struct ownership *own, struct pg *pg, bool *changed,
+                       struct acc_error *err) ACC_MUST_CHECK;

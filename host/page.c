@@ -25,7 +25,8 @@ static void *map(const char *run_dir, int flags, int protection, struct acc_erro
         acc_fail_errno(err, "cannot size %s", path);
     else if (fstat(fd, &st) != 0 || st.st_size < (off_t)sizeof(struct page))
         acc_fail(err, ACC_ESYS, "%s is not of this version of accrete", path);
-    else if ((page = mmap(NULL, sizeof(struct page), protection, MAP_SHARED, fd, 0)) == MAP_FAILED) {
+    else if ((page = mmap(NULL, sizeof(struct page), protection, MAP_SHARED, fd, 0)) ==
+             MAP_FAILED) {
         acc_fail_errno(err, "cannot map %s", path);
         page = NULL;
     }

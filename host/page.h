@@ -11,7 +11,15 @@
 #define PAGE_PACKETS 256
 #define PAGE_LIFECYCLES 256
 
-enum page_phase { PHASE_NONE, PHASE_START, PHASE_IDLE, PHASE_CLAIM, PHASE_FRIENDS, PHASE_LUA, PHASE_WRITE };
+enum page_phase {
+    PHASE_NONE,
+    PHASE_START,
+    PHASE_IDLE,
+    PHASE_CLAIM,
+    PHASE_FRIENDS,
+    PHASE_LUA,
+    PHASE_WRITE
+};
 
 struct page_packet {
     int64_t id;
@@ -21,29 +29,31 @@ struct page_packet {
 };
 
 struct page_slot {
-    struct acc_slot run;      /* Lua writes here */
-    int32_t pid;              /* 0: free */
+    struct acc_slot run; /* Lua writes here */
+    int32_t pid;         /* 0: free */
     int32_t generation;
     int32_t is_quarantine;
-    int32_t retire;           /* set by the master: end after this batch */
-    int32_t lifecycle;        /* of the running batch, 0: none */
-    uint32_t packet_count;    /* packets of the running batch; more than PAGE_PACKETS: the rest is not listed */
+    int32_t retire;    /* set by the master: end after this batch */
+    int32_t lifecycle; /* of the running batch, 0: none */
+    uint32_t
+        packet_count; /* packets of the running batch; more than PAGE_PACKETS: the rest is not listed */
     struct page_packet packets[PAGE_PACKETS];
-    uint64_t events, found, new_facts, repeats, conflicts, failed, batches; /* since the process began */
+    uint64_t events, found, new_facts, repeats, conflicts, failed,
+        batches; /* since the process began */
     uint64_t friend_rows, round_trips;
     uint64_t seen_bytes;
     int64_t started_us, batch_started_us;
-    uint64_t deaths;          /* of this slot's processes, written by the master */
+    uint64_t deaths; /* of this slot's processes, written by the master */
 };
 
 /* A packet whose worker died: nobody runs it until the quarantine worker has split it. The master adds, quarantine clears. */
 struct page_poison {
-    int64_t id;      /* 0: free entry */
+    int64_t id; /* 0: free entry */
     int16_t bucket;
     int16_t lifecycle;
-    int32_t suspect; /* event of the packet whose callback ran, or -1 */
-    int32_t signal;  /* what ended the process, 0: it exited */
-    int32_t status;  /* its exit code */
+    int32_t suspect;  /* event of the packet whose callback ran, or -1 */
+    int32_t signal;   /* what ended the process, 0: it exited */
+    int32_t status;   /* its exit code */
     int64_t stuck_ms; /* how long it stood still before it was killed; 0: it died by itself */
 };
 
@@ -52,11 +62,11 @@ struct page_poison {
 struct page {
     uint64_t magic;
     int32_t master_pid;
-    int32_t worker_count;   /* wanted */
-    int32_t generation;     /* current */
+    int32_t worker_count; /* wanted */
+    int32_t generation;   /* current */
     int32_t draining;
     uint64_t reloads, refused;
-    char refused_text[1024]; /* why the last reload was refused; "" after a good one */
+    char refused_text[1024];   /* why the last reload was refused; "" after a good one */
     int16_t bucket_slot[4096]; /* slot of the local worker that owns the bucket, or -1 */
     struct page_poison poison[PAGE_POISON];
     struct page_slot slots[PAGE_SLOTS];

@@ -63,7 +63,8 @@ static bool before(const struct packet *a, const struct packet *b, int64_t seed)
     return a->id < b->id;
 }
 
-struct packet *pool_best(const struct pool *pool, const struct program *program, const bool *is_blocked, int64_t shuffle_seed)
+struct packet *pool_best(const struct pool *pool, const struct program *program,
+                         const bool *is_blocked, int64_t shuffle_seed)
 {
     struct packet *best = NULL;
     int32_t best_priority = 0;
@@ -75,7 +76,8 @@ struct packet *pool_best(const struct pool *pool, const struct program *program,
         if (lifecycle == NULL || is_blocked[packet->lifecycle])
             continue;
         int32_t priority = shuffle_seed != 0 ? 0 : lifecycle->priority;
-        if (best == NULL || priority > best_priority || (priority == best_priority && before(packet, best, shuffle_seed))) {
+        if (best == NULL || priority > best_priority ||
+            (priority == best_priority && before(packet, best, shuffle_seed))) {
             best = packet;
             best_priority = priority;
         }
@@ -83,7 +85,8 @@ struct packet *pool_best(const struct pool *pool, const struct program *program,
     return best;
 }
 
-size_t pool_take(struct pool *pool, int16_t lifecycle, int64_t events, int64_t shuffle_seed, struct packet **taken, size_t most)
+size_t pool_take(struct pool *pool, int16_t lifecycle, int64_t events, int64_t shuffle_seed,
+                 struct packet **taken, size_t most)
 {
     size_t count = 0;
 
@@ -91,7 +94,8 @@ size_t pool_take(struct pool *pool, int16_t lifecycle, int64_t events, int64_t s
         size_t best = pool->count;
         for (size_t i = 0; i < pool->count; i++) {
             if (pool->packets[i]->lifecycle == lifecycle &&
-                (best == pool->count || before(pool->packets[i], pool->packets[best], shuffle_seed)))
+                (best == pool->count ||
+                 before(pool->packets[i], pool->packets[best], shuffle_seed)))
                 best = i;
         }
         if (best == pool->count)

@@ -18,15 +18,19 @@ static struct pg_stmt commit_write = {.sql = "COMMIT"};
 static void death_text(const struct page_poison *poison, char *out, size_t size)
 {
     if (poison->stuck_ms > 0)
-        snprintf(out, size, "the worker stood still for %lld ms in a callback and was killed (worker.stuck)", (long long)poison->stuck_ms);
+        snprintf(out, size,
+                 "the worker stood still for %lld ms in a callback and was killed (worker.stuck)",
+                 (long long)poison->stuck_ms);
     else if (poison->signal != 0)
-        snprintf(out, size, "the worker died of signal %d (%s)", poison->signal, strsignal(poison->signal));
+        snprintf(out, size, "the worker died of signal %d (%s)", poison->signal,
+                 strsignal(poison->signal));
     else
         snprintf(out, size, "the worker ended with exit code %d", poison->status);
 }
 
 /* Where an event's bytes lie in a payload: rows have no index, so they are walked. */
-static bool split(struct worker *worker, const struct packet *packet, int32_t suspect, struct acc_error *err)
+static bool split(struct worker *worker, const struct packet *packet, int32_t suspect,
+                  struct acc_error *err)
 {
     struct lifecycle *lifecycle = program_by_id(&worker->program, packet->lifecycle);
     struct batch *batch = worker->batch;
@@ -34,13 +38,15 @@ static bool split(struct worker *worker, const struct packet *packet, int32_t su
     int32_t part = suspect >= 0 ? 0 : (packet->count + 15) / 16;
 
     if (lifecycle == NULL)
-        return acc_fail(err, ACC_ESTALE, "lifecycle %d of a dead worker's packet is not loaded", packet->lifecycle);
+        return acc_fail(err, ACC_ESTALE, "lifecycle %d of a dead worker's packet is not loaded",
+                        packet->lifecycle);
     batch_start(batch, lifecycle);
     struct acc_rows *data = &batch->data[lifecycle->on->index];
     if (packet->payload[0] == 'R') {
         for (size_t at = 3; at < packet->size;) {
             struct acc_row *row = rows_add(data, err);
-            if (row == NULL || !row_decode(lifecycle->on, packet->payload, packet->size, &at, &batch->heap, row, err))
+            if (row == NULL || !row_decode(lifecycle->on, packet->payload, packet->size, &at,
+                                           &batch->heap, row, err))
                 return false;
         }
     } else {
@@ -56,7 +62,10 @@ static bool split(struct worker *worker, const struct packet *packet, int32_t su
     for (uint32_t i = 0; i < data->count; i++) {
         /* The part's number rides on the age, which makes groups differ; the suspect's is its own. */
         like.born_us = packet->born_us;
-        worker->pushes.packet_events = part > 0 ? part : (int32_t)i == suspect ? 1 : worker->settings->queue.packet_events;
+        worker->pushes.packet_events = part > 0 ? part
+                                       : (int32_t)i == suspect
+                                           ? 1
+                                           : worker->settings->queue.packet_events;
         if ((int32_t)i == suspect)
             continue;
         packet_set_add(&worker->pushes, &like, lifecycle->on, rows_at(data, i));
@@ -70,18 +79,23 @@ static bool split(struct worker *worker, const struct packet *packet, int32_t su
 }
 
 /* The transaction that replaces a poisoned packet by its parts, or parks its only event. */
-static bool replace(struct worker *worker, struct packet *packet, const struct page_poison *poison, struct acc_error *err)
+static bool replace(struct worker *worker, struct packet *packet, const struct page_poison *poison,
+                    struct acc_error *err)
 {
     static struct pg_stmt park = {
-        .sql = "INSERT INTO parked AS p (lifecycle, fact, bucket, state, attempts, error, trace, generation, first_at, last_at, ready_at) "
-               "VALUES ($1::int2, $2::uuid, $3::int2, 'dead', $4::int4, $5::text, $6::text, $7::int4, now(), now(), now()) "
-               "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, state = 'dead', error = excluded.error, "
+        .sql = "INSERT INTO parked AS p (lifecycle, fact, bucket, state, attempts, error, trace, "
+               "generation, first_at, last_at, ready_at) "
+               "VALUES ($1::int2, $2::uuid, $3::int2, 'dead', $4::int4, $5::text, $6::text, "
+               "$7::int4, now(), now(), now()) "
+               "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, state = "
+               "'dead', error = excluded.error, "
                "trace = excluded.trace, last_at = now()"};
     struct pg *pg = &worker->pg;
     struct pg_args args = {0};
     char text[256];
     char trace[320];
-    bool is_final = packet->count == 1 && packet->tries >= 1 && packet->tries + 1 >= worker->settings->queue.attempts;
+    bool is_final = packet->count == 1 && packet->tries >= 1 &&
+                    packet->tries + 1 >= worker->settings->queue.attempts;
     struct tally tally = {.lifecycle = packet->lifecycle, .failed = 1, .at_us = clock_wall_us()};
 
     death_text(poison, text, sizeof(text));
@@ -90,7 +104,8 @@ static bool replace(struct worker *worker, struct packet *packet, const struct p
         return false;
     bool ok = pg_send(pg, &begin_write, NULL, err) && queue_done_send(&packet, 1, pg, err);
     if (is_final) {
-        const struct acc_row *row = rows_at(&worker->batch->data[program_by_id(&worker->program, packet->lifecycle)->on->index], 0);
+        const struct acc_row *row = rows_at(
+            &worker->batch->data[program_by_id(&worker->program, packet->lifecycle)->on->index], 0);
         pg_int2(&args, packet->lifecycle);
         pg_uuid(&args, row->id);
         pg_int2(&args, packet->bucket);
@@ -102,8 +117,8 @@ static bool replace(struct worker *worker, struct packet *packet, const struct p
     } else {
         ok = ok && queue_push_send(&worker->pushes, pg, &worker->epoch.next_packet, err);
     }
-    ok = ok && tally_send(&tally, &worker->epoch, worker->epoch.next_batch++, pg, err) && pg_send(pg, &commit_write, NULL, err) &&
-         pg_sync(pg, err) && pg_finish(pg, err);
+    ok = ok && tally_send(&tally, &worker->epoch, worker->epoch.next_batch++, pg, err) &&
+         pg_send(pg, &commit_write, NULL, err) && pg_sync(pg, err) && pg_finish(pg, err);
     if (ok && is_final)
         log_error("quarantine", "event=\"event is dead\" lifecycle=%s error=%s",
                   program_by_id(&worker->program, packet->lifecycle)->name, log_quote(text));
@@ -159,7 +174,11 @@ bool quarantine_run(struct worker *worker, struct acc_error *err)
             ids[lifecycles++] = worker->program.lifecycles[i]->id;
     }
     while (ok && more && __atomic_load_n(&worker->slot->retire, __ATOMIC_ACQUIRE) == 0) {
-        struct claim want = {.lifecycles = ids, .priorities = priorities, .lifecycle_count = lifecycles, .is_quarantine = true, .most = 1};
+        struct claim want = {.lifecycles = ids,
+                             .priorities = priorities,
+                             .lifecycle_count = lifecycles,
+                             .is_quarantine = true,
+                             .most = 1};
         struct packet **packets = NULL;
         size_t count = 0;
 

@@ -23,7 +23,8 @@ struct routing {
 bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 void routing_clear(struct routing *routing);
 /* Sends the fence: LOCK TABLE routing IN ACCESS SHARE MODE and the version check (ACC_ESTALE when it moved). Two results. */
-bool routing_check_send(const struct routing *routing, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+bool routing_check_send(const struct routing *routing, struct pg *pg,
+                        struct acc_error *err) ACC_MUST_CHECK;
 
 static inline int bucket_of(const uint8_t *id, int buckets)
 {
@@ -36,13 +37,13 @@ struct packet {
     int16_t lifecycle;
     int16_t priority;
     int16_t tries;
-    int32_t count;     /* events */
+    int32_t count; /* events */
     int64_t id;
-    int64_t born_us;   /* wall clock */
-    uint8_t ctid[6];   /* wire form */
+    int64_t born_us;     /* wall clock */
+    uint8_t ctid[6];     /* wire form */
     bool is_redelivered; /* faults.redeliver: has been run once */
     size_t size;
-    char *payload;     /* owned */
+    char *payload; /* owned */
 };
 void packet_free(struct packet *packet);
 
@@ -64,45 +65,51 @@ void packet_set_clear(struct packet_set *set);
  * Adds events for new facts: one per route of the kind. priority_of (may be NULL) is asked for lifecycles that program has with a
  * priority function.
  */
-void packet_set_route(struct packet_set *set, const struct routing *routing, const struct program *program, const struct kind *kind,
-                      struct acc_row **rows, size_t count, int64_t now_us);
+void packet_set_route(struct packet_set *set, const struct routing *routing,
+                      const struct program *program, const struct kind *kind, struct acc_row **rows,
+                      size_t count, int64_t now_us);
 /* Adds one event by id ('I' or 'T' form) or one by row. */
-void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority, int16_t tries, uint16_t tag,
-                       char form, const uint8_t *id, int64_t now_us);
+void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority,
+                       int16_t tries, uint16_t tag, char form, const uint8_t *id, int64_t now_us);
 /* Adds the fact of one more event to a packet like the given one (lifecycle, bucket, priority, tries, age, payload form). */
-void packet_set_add(struct packet_set *set, const struct packet *like, const struct kind *kind, const struct acc_row *row);
+void packet_set_add(struct packet_set *set, const struct packet *like, const struct kind *kind,
+                    const struct acc_row *row);
 /* Numbers the packets from *counter (epoch << 32 | n) and sends their INSERT; the result has one ctid a row, in order. */
-bool queue_push_send(struct packet_set *set, struct pg *pg, int64_t *next_id, struct acc_error *err) ACC_MUST_CHECK;
+bool queue_push_send(struct packet_set *set, struct pg *pg, int64_t *next_id,
+                     struct acc_error *err) ACC_MUST_CHECK;
 bool queue_push_read(struct packet_set *set, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Sends the fence that completes packets: deletes them and raises (ACC_ESTALE) unless all were still there. One result. */
-bool queue_done_send(struct packet **packets, size_t count, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+bool queue_done_send(struct packet **packets, size_t count, struct pg *pg,
+                     struct acc_error *err) ACC_MUST_CHECK;
 
 /* What to take from the queue. */
 struct claim {
     const int16_t *buckets;
-    size_t bucket_count;      /* 0 with is_quarantine: any bucket */
+    size_t bucket_count;       /* 0 with is_quarantine: any bucket */
     const int16_t *lifecycles; /* with their priorities, by which packets are ordered */
     const int32_t *priorities;
     size_t lifecycle_count;
-    const int64_t *held;      /* ids not wanted: in RAM already, or poisoned */
+    const int64_t *held; /* ids not wanted: in RAM already, or poisoned */
     size_t held_count;
-    bool is_quarantine;       /* packets with tries > 0 instead of those without */
-    bool oldest_first;        /* by age alone, so that low priorities are not starved */
-    int64_t shuffle_seed;     /* not 0: in an order drawn from it (tests) */
-    int32_t most;             /* packets */
+    bool is_quarantine;   /* packets with tries > 0 instead of those without */
+    bool oldest_first;    /* by age alone, so that low priorities are not starved */
+    int64_t shuffle_seed; /* not 0: in an order drawn from it (tests) */
+    int32_t most;         /* packets */
 };
 /* Reads packets (they stay in the database until queue_done_send). *packets is an array the caller frees, each packet by packet_free. */
-bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***packets, size_t *count, struct acc_error *err) ACC_MUST_CHECK;
+bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***packets, size_t *count,
+                 struct acc_error *err) ACC_MUST_CHECK;
 /* Reads one packet by its key; *packet is NULL when it is gone. */
-bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet, struct acc_error *err) ACC_MUST_CHECK;
+bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet,
+               struct acc_error *err) ACC_MUST_CHECK;
 
 /* Whole-queue figures in one snapshot. */
 struct queue_state {
-    int64_t packets, ready;   /* packets, events in them */
-    int64_t quarantined;      /* events of packets with tries > 0 */
+    int64_t packets, ready; /* packets, events in them */
+    int64_t quarantined;    /* events of packets with tries > 0 */
     int64_t delayed, dead, discarded;
-    int64_t replays;          /* (lifecycle, bucket) still to replay */
-    int64_t orphaned;         /* events of lifecycles that are not active: they stay */
+    int64_t replays;  /* (lifecycle, bucket) still to replay */
+    int64_t orphaned; /* events of lifecycles that are not active: they stay */
 };
 bool queue_state(struct queue_state *state, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;

@@ -23,11 +23,14 @@ static void owned_array(const struct worker *worker, struct buf *out)
 }
 
 /* BEGIN, fence, stmt with args, packets of worker->pushes, COMMIT. A conflict leaves things as they were. */
-static bool push_with(struct worker *worker, struct pg_stmt *stmt, const struct pg_args *args, struct acc_error *err)
+static bool push_with(struct worker *worker, struct pg_stmt *stmt, const struct pg_args *args,
+                      struct acc_error *err)
 {
     struct pg *pg = &worker->pg;
-    bool ok = pg_send(pg, &begin_write, NULL, err) && routing_check_send(&worker->routing, pg, err) && pg_send(pg, stmt, args, err) &&
-              (worker->pushes.count == 0 || queue_push_send(&worker->pushes, pg, &worker->epoch.next_packet, err)) &&
+    bool ok = pg_send(pg, &begin_write, NULL, err) &&
+              routing_check_send(&worker->routing, pg, err) && pg_send(pg, stmt, args, err) &&
+              (worker->pushes.count == 0 ||
+               queue_push_send(&worker->pushes, pg, &worker->epoch.next_packet, err)) &&
               pg_send(pg, &commit_write, NULL, err) && pg_sync(pg, err) && pg_finish(pg, err);
     if (ok) {
         worker->should_claim = true;
@@ -43,10 +46,14 @@ static bool push_with(struct worker *worker, struct pg_stmt *stmt, const struct 
 
 static bool retries(struct worker *worker, struct acc_error *err)
 {
-    static struct pg_stmt due = {.sql = "SELECT lifecycle, fact, bucket FROM parked WHERE state = 'delayed' AND ready_at <= now() "
-                                        "AND bucket = ANY($1::int2[]) ORDER BY ready_at LIMIT 1000"};
-    static struct pg_stmt take = {.sql = "WITH u AS (UPDATE parked p SET state = 'queued' FROM unnest($1::int2[], $2::uuid[]) AS k(lifecycle, fact) "
-                                         "WHERE p.lifecycle = k.lifecycle AND p.fact = k.fact AND p.state = 'delayed' RETURNING 1) "
+    static struct pg_stmt due = {.sql =
+                                     "SELECT lifecycle, fact, bucket FROM parked WHERE state = "
+                                     "'delayed' AND ready_at <= now() "
+                                     "AND bucket = ANY($1::int2[]) ORDER BY ready_at LIMIT 1000"};
+    static struct pg_stmt take = {.sql = "WITH u AS (UPDATE parked p SET state = 'queued' FROM "
+                                         "unnest($1::int2[], $2::uuid[]) AS k(lifecycle, fact) "
+                                         "WHERE p.lifecycle = k.lifecycle AND p.fact = k.fact AND "
+                                         "p.state = 'delayed' RETURNING 1) "
                                          "SELECT 1 / (count(*) = $3::int4)::int FROM u"};
     struct buf buckets = {0};
     struct buf lifecycles = {0};
@@ -69,8 +76,8 @@ static bool retries(struct worker *worker, struct acc_error *err)
             const uint8_t *id = (const uint8_t *)PQgetvalue(res, r, 1);
             pg_array_int2(&lifecycles, pg_get_int2(res, r, 0));
             pg_array_add(&facts, id, 16);
-            packet_set_add_id(&worker->pushes, pg_get_int2(res, r, 0), pg_get_int2(res, r, 2), 0, 0, (uint16_t)(id[2] << 8 | id[3]), 'T', id,
-                              clock_wall_us());
+            packet_set_add_id(&worker->pushes, pg_get_int2(res, r, 0), pg_get_int2(res, r, 2), 0, 0,
+                              (uint16_t)(id[2] << 8 | id[3]), 'T', id, clock_wall_us());
         }
         pg_array_end(&lifecycles, 0);
         pg_array_end(&facts, 0);
@@ -86,8 +93,8 @@ static bool retries(struct worker *worker, struct acc_error *err)
 }
 
 /* The next old facts of a bucket: ids lie in the order of slots, so a bucket is one range of the key. */
-static PGresult *old_facts(struct worker *worker, const struct kind *kind, int16_t lifecycle, int16_t bucket, const uint8_t *cursor,
-                           struct acc_error *err)
+static PGresult *old_facts(struct worker *worker, const struct kind *kind, int16_t lifecycle,
+                           int16_t bucket, const uint8_t *cursor, struct acc_error *err)
 {
     struct buf sql = {0};
     struct pg_args args = {0};
@@ -107,8 +114,10 @@ static PGresult *old_facts(struct worker *worker, const struct kind *kind, int16
     pg_uuid(&args, memcmp(cursor, low, 16) > 0 ? cursor : low);
     pg_uuid(&args, end);
     pg_int2(&args, lifecycle);
-    buf_printf(&sql, "SELECT f._id, coalesce(f._batch <= (SELECT b.last_batch FROM replay_bound b WHERE b.lifecycle = $3 AND b.epoch = (f._batch >> 32)::int4), false) "
-                     "FROM %s f WHERE f._id > $1 AND f._id < $2 ORDER BY f._id LIMIT %d",
+    buf_printf(&sql,
+               "SELECT f._id, coalesce(f._batch <= (SELECT b.last_batch FROM replay_bound b WHERE "
+               "b.lifecycle = $3 AND b.epoch = (f._batch >> 32)::int4), false) "
+               "FROM %s f WHERE f._id > $1 AND f._id < $2 ORDER BY f._id LIMIT %d",
                kind->table, REPLAY_FACTS);
     struct acc_error later;
     PGresult *res = NULL;
@@ -123,13 +132,16 @@ static PGresult *old_facts(struct worker *worker, const struct kind *kind, int16
     return res;
 }
 
-static bool replay_one(struct worker *worker, const struct kind *kind, int16_t lifecycle, int16_t bucket, const uint8_t *cursor,
-                       struct acc_error *err)
+static bool replay_one(struct worker *worker, const struct kind *kind, int16_t lifecycle,
+                       int16_t bucket, const uint8_t *cursor, struct acc_error *err)
 {
-    static struct pg_stmt advance = {.sql = "WITH u AS (UPDATE replay SET cursor = $4::uuid WHERE lifecycle = $1::int2 AND bucket = $2::int2 "
-                                            "AND cursor = $3::uuid RETURNING 1) SELECT 1 / count(*)::int FROM u"};
-    static struct pg_stmt finish = {.sql = "WITH u AS (DELETE FROM replay WHERE lifecycle = $1::int2 AND bucket = $2::int2 "
-                                           "AND cursor = $3::uuid RETURNING 1) SELECT 1 / count(*)::int FROM u"};
+    static struct pg_stmt advance = {
+        .sql = "WITH u AS (UPDATE replay SET cursor = $4::uuid WHERE lifecycle = $1::int2 AND "
+               "bucket = $2::int2 "
+               "AND cursor = $3::uuid RETURNING 1) SELECT 1 / count(*)::int FROM u"};
+    static struct pg_stmt finish = {
+        .sql = "WITH u AS (DELETE FROM replay WHERE lifecycle = $1::int2 AND bucket = $2::int2 "
+               "AND cursor = $3::uuid RETURNING 1) SELECT 1 / count(*)::int FROM u"};
     struct pg_args args = {0};
 
     PGresult *res = old_facts(worker, kind, lifecycle, bucket, cursor, err);
@@ -139,8 +151,8 @@ static bool replay_one(struct worker *worker, const struct kind *kind, int16_t l
     packet_set_reset(&worker->pushes);
     for (int r = 0; r < count; r++) {
         if (pg_get_bool(res, r, 1))
-            packet_set_add_id(&worker->pushes, lifecycle, bucket, 0, 0, kind->tag, 'I', (const uint8_t *)PQgetvalue(res, r, 0),
-                              clock_wall_us());
+            packet_set_add_id(&worker->pushes, lifecycle, bucket, 0, 0, kind->tag, 'I',
+                              (const uint8_t *)PQgetvalue(res, r, 0), clock_wall_us());
     }
     pg_int2(&args, lifecycle);
     pg_int2(&args, bucket);
@@ -154,7 +166,9 @@ static bool replay_one(struct worker *worker, const struct kind *kind, int16_t l
 
 static bool replays(struct worker *worker, struct acc_error *err)
 {
-    static struct pg_stmt next = {.sql = "SELECT lifecycle, bucket, cursor FROM replay WHERE bucket = ANY($1::int2[]) LIMIT 16"};
+    static struct pg_stmt next = {
+        .sql =
+            "SELECT lifecycle, bucket, cursor FROM replay WHERE bucket = ANY($1::int2[]) LIMIT 16"};
     struct buf buckets = {0};
     struct pg_args args = {0};
     bool ok = true;
@@ -168,7 +182,8 @@ static bool replays(struct worker *worker, struct acc_error *err)
     for (int r = 0; ok && r < PQntuples(res); r++) {
         const struct lifecycle *lifecycle = program_by_id(&worker->program, pg_get_int2(res, r, 0));
         if (lifecycle != NULL)
-            ok = replay_one(worker, lifecycle->on, lifecycle->id, pg_get_int2(res, r, 1), (const uint8_t *)PQgetvalue(res, r, 2), err);
+            ok = replay_one(worker, lifecycle->on, lifecycle->id, pg_get_int2(res, r, 1),
+                            (const uint8_t *)PQgetvalue(res, r, 2), err);
     }
     PQclear(res);
     return ok;

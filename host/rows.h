@@ -64,22 +64,24 @@ static inline int id_compare(const uint8_t *a, const uint8_t *b)
 }
 
 /* Copies bytes into heap and points field of row at them. */
-bool row_set_bytes(struct acc_row *row, size_t field, struct acc_heap *heap, const void *data, size_t size,
-                   struct acc_error *err) ACC_MUST_CHECK;
+bool row_set_bytes(struct acc_row *row, size_t field, struct acc_heap *heap, const void *data,
+                   size_t size, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Appends the row (id, nulls, values) to out; rows_decode reads it back. Host byte order: packets stay in one database. */
 void row_encode(const struct kind *kind, const struct acc_row *row, struct buf *out);
 /* Decodes one row at *at (moved on) from data of size bytes; texts go to heap. ACC_EINPUT when cut or malformed. */
-bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *at, struct acc_heap *heap, struct acc_row *row,
-                struct acc_error *err) ACC_MUST_CHECK;
+bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *at,
+                struct acc_heap *heap, struct acc_row *row, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
  * Bytes that stand for the value of a field (equal values give equal bytes): used for hashing and comparing values of
  * rows from different heaps. Points into row or heap; *size is set.
  */
-const void *row_value(const struct kind *kind, const struct acc_row *row, size_t field, size_t *size);
+const void *row_value(const struct kind *kind, const struct acc_row *row, size_t field,
+                      size_t *size);
 /* Whether the fields in mask are equal (NULL equals NULL). */
-bool rows_equal(const struct kind *kind, const struct acc_row *a, const struct acc_row *b, uint64_t mask);
+bool rows_equal(const struct kind *kind, const struct acc_row *a, const struct acc_row *b,
+                uint64_t mask);
 
 /* Makes -0 a 0 and every NaN the same, so that equal values have equal bytes. Before an identity is made of the row. */
 void row_normalise(const struct kind *kind, struct acc_row *row);

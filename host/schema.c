@@ -38,7 +38,10 @@ static bool meta_set(struct pg *pg, const char *key, const char *value, struct a
 
     pg_text(&args, key);
     pg_text(&args, value);
-    return pg_do(pg, "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", &args, err);
+    return pg_do(
+        pg,
+        "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        &args, err);
 }
 
 /* Base tables: each statement of schema.sql by itself. */
@@ -61,12 +64,15 @@ static bool apply_base(struct pg *pg, const char *schema, struct acc_error *err)
         ok = run(pg, &sql, err);
         at = end + 2;
     }
-    char *format = ok ? value_of(pg, "SELECT value FROM meta WHERE key = 'format'", NULL, err) : NULL;
+    char *format =
+        ok ? value_of(pg, "SELECT value FROM meta WHERE key = 'format'", NULL, err) : NULL;
     if (ok && format == NULL)
         ok = err->code == ACC_OK && meta_set(pg, "format", FORMAT, err);
     else if (ok && strcmp(format, FORMAT) != 0)
-        ok = acc_fail(err, ACC_EDB, "schema \"%s\" has format %s, this accrete knows %s: use the version that made it", schema, format,
-                      FORMAT);
+        ok = acc_fail(
+            err, ACC_EDB,
+            "schema \"%s\" has format %s, this accrete knows %s: use the version that made it",
+            schema, format, FORMAT);
     free(format);
     buf_clear(&sql);
     return ok;
@@ -79,8 +85,11 @@ static void declaration(const struct kind *kind, struct buf *out)
 {
     for (size_t f = 0; f < kind->field_count; f++) {
         const struct field *field = &kind->fields[f];
-        buf_printf(out, "%s %s%s %s\n", field->name, field_type_name(field->type), field->is_array ? "[]" : "",
-                   field->is_unique ? "unique" : field->is_nullable ? "nullable" : "other");
+        buf_printf(out, "%s %s%s %s\n", field->name, field_type_name(field->type),
+                   field->is_array ? "[]" : "",
+                   field->is_unique     ? "unique"
+                   : field->is_nullable ? "nullable"
+                                        : "other");
     }
     buf_text(out, "shard");
     for (size_t i = 0; i < kind->shard_count; i++)
@@ -98,22 +107,26 @@ static bool has_line(const char *text, const char *line, size_t length)
 }
 
 /* Only nullable fields may have come since; says what else differs. */
-static bool check_drift(const struct kind *kind, const char *old, const char *now, struct acc_error *err)
+static bool check_drift(const struct kind *kind, const char *old, const char *now,
+                        struct acc_error *err)
 {
     for (const char *at = old; *at != '\0'; at = strchr(at, '\n') + 1) {
         size_t length = (size_t)(strchr(at, '\n') - at);
         if (!has_line(now, at, length))
             return acc_fail(err, ACC_EINPUT,
-                            "kinds/%s.lua: facts are stored with \"%.*s\", which the module no longer says; that would change identity "
+                            "kinds/%s.lua: facts are stored with \"%.*s\", which the module no "
+                            "longer says; that would change identity "
                             "or lose data: make a new kind and copy through a lifecycle",
                             kind->name, (int)length, at);
     }
     for (const char *at = now; *at != '\0'; at = strchr(at, '\n') + 1) {
         size_t length = (size_t)(strchr(at, '\n') - at);
-        if (!has_line(old, at, length) && (length < 9 || strncmp(at + length - 8, "nullable", 8) != 0))
+        if (!has_line(old, at, length) &&
+            (length < 9 || strncmp(at + length - 8, "nullable", 8) != 0))
             return acc_fail(err, ACC_EINPUT,
-                            "kinds/%s.lua: \"%.*s\" is new; a field added later must be nullable, all else wants a new kind", kind->name,
-                            (int)length, at);
+                            "kinds/%s.lua: \"%.*s\" is new; a field added later must be nullable, "
+                            "all else wants a new kind",
+                            kind->name, (int)length, at);
     }
     return true;
 }
@@ -127,7 +140,8 @@ static bool create_kind(struct pg *pg, const struct kind *kind, struct acc_error
     for (size_t f = 0; f < kind->field_count; f++) {
         buf_text(&sql, ", ");
         pg_identifier(&sql, kind->fields[f].name);
-        buf_printf(&sql, " %s%s", field_sql_type(&kind->fields[f]), kind->fields[f].is_nullable ? "" : " NOT NULL");
+        buf_printf(&sql, " %s%s", field_sql_type(&kind->fields[f]),
+                   kind->fields[f].is_nullable ? "" : " NOT NULL");
     }
     buf_text(&sql, ", _batch int8 NOT NULL, _data uuid, _friends uuid[])");
     ok = run(pg, &sql, err);
@@ -141,7 +155,9 @@ static bool create_kind(struct pg *pg, const struct kind *kind, struct acc_error
         ok = run(pg, &sql, err);
     }
     buf_reset(&sql);
-    buf_printf(&sql, "CREATE OR REPLACE TRIGGER permanent BEFORE UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION fact_is_permanent()",
+    buf_printf(&sql,
+               "CREATE OR REPLACE TRIGGER permanent BEFORE UPDATE OR DELETE OR TRUNCATE ON %s FOR "
+               "EACH STATEMENT EXECUTE FUNCTION fact_is_permanent()",
                kind->table);
     ok = ok && run(pg, &sql, err);
     buf_clear(&sql);
@@ -168,7 +184,9 @@ static bool apply_kind(struct pg *pg, const struct kind *kind, bool *is_new, str
     pg_int4(&args, kind->tag);
     pg_text(&args, kind->name);
     pg_text(&args, now.data);
-    ok = pg_do(pg, "INSERT INTO kind VALUES ($1, $2, $3) ON CONFLICT (tag) DO UPDATE SET declaration = excluded.declaration WHERE kind.name = excluded.name",
+    ok = pg_do(pg,
+               "INSERT INTO kind VALUES ($1, $2, $3) ON CONFLICT (tag) DO UPDATE SET declaration = "
+               "excluded.declaration WHERE kind.name = excluded.name",
                &args, err);
 out:
     free(old);
@@ -188,17 +206,19 @@ static void index_expression(const struct kind *kind, const struct shape *shape,
         if (shape->has[i]) {
             buf_text(out, "USING gin (");
             pg_identifier(out, kind->fields[shape->fields[i]].name);
-            buf_text(out, ") WITH (fastupdate = off)"); /* a pending list would be scanned by every look-up */
+            buf_text(
+                out,
+                ") WITH (fastupdate = off)"); /* a pending list would be scanned by every look-up */
             return;
         }
     }
     buf_text(out, "(");
     for (size_t i = 0; i < shape->count; i++) {
         const struct field *field = &kind->fields[shape->fields[i]];
-        const char *hash = field->is_array                                                ? "hash_array_extended"
-                           : field->type == FIELD_TEXT                                    ? "hashtextextended"
-                           : field->type == FIELD_BYTES                                   ? "hashbytea"
-                                                                                          : NULL;
+        const char *hash = field->is_array              ? "hash_array_extended"
+                           : field->type == FIELD_TEXT  ? "hashtextextended"
+                           : field->type == FIELD_BYTES ? "hashbytea"
+                                                        : NULL;
         buf_text(out, i == 0 ? "" : ", ");
         if (hash != NULL && strcmp(hash, "hashbytea") == 0) {
             buf_text(out, "sha256(");
@@ -215,10 +235,12 @@ static void index_expression(const struct kind *kind, const struct shape *shape,
     buf_text(out, ")");
 }
 
-static bool apply_index(struct pg *pg, const struct kind *kind, const struct shape *shape, bool is_new, struct acc_error *err)
+static bool apply_index(struct pg *pg, const struct kind *kind, const struct shape *shape,
+                        bool is_new, struct acc_error *err)
 {
-    static const char valid[] = "SELECT i.indisvalid::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-                                "WHERE c.relname = $1 AND c.relnamespace = current_schema()::regnamespace";
+    static const char valid[] =
+        "SELECT i.indisvalid::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+        "WHERE c.relname = $1 AND c.relnamespace = current_schema()::regnamespace";
     struct buf expression = {0};
     struct buf sql = {0};
     char name[64];
@@ -242,7 +264,8 @@ static bool apply_index(struct pg *pg, const struct kind *kind, const struct sha
             goto out;
         buf_reset(&sql);
     }
-    buf_printf(&sql, "CREATE INDEX %s IF NOT EXISTS %s ON %s %s", is_new ? "" : "CONCURRENTLY", name, kind->table, expression.data);
+    buf_printf(&sql, "CREATE INDEX %s IF NOT EXISTS %s ON %s %s", is_new ? "" : "CONCURRENTLY",
+               name, kind->table, expression.data);
     ok = run(pg, &sql, err);
 out:
     free(state);
@@ -258,11 +281,14 @@ static bool apply_roles(struct pg *pg, const char *schema, struct acc_error *err
     char role[80];
     bool ok = false;
 
-    char *may = value_of(pg, "SELECT (rolcreaterole OR rolsuper)::text FROM pg_roles WHERE rolname = current_user", NULL, err);
+    char *may = value_of(
+        pg, "SELECT (rolcreaterole OR rolsuper)::text FROM pg_roles WHERE rolname = current_user",
+        NULL, err);
     if (may == NULL)
         goto out;
     if (strcmp(may, "true") != 0) {
-        log_warn("schema", "event=\"no CREATEROLE\" effect=\"permanence is kept by triggers alone\"");
+        log_warn("schema",
+                 "event=\"no CREATEROLE\" effect=\"permanence is kept by triggers alone\"");
         ok = true;
         goto out;
     }
@@ -272,7 +298,8 @@ static bool apply_roles(struct pg *pg, const char *schema, struct acc_error *err
         buf_text(&sql, "CREATE ROLE ");
         pg_identifier(&sql, role);
         buf_text(&sql, " NOLOGIN");
-        if (!run(pg, &sql, err) && strcmp(err->sqlstate, "42710") != 0 && err->code != ACC_ECONFLICT)
+        if (!run(pg, &sql, err) && strcmp(err->sqlstate, "42710") != 0 &&
+            err->code != ACC_ECONFLICT)
             goto out;
         buf_reset(&sql);
     }
@@ -287,7 +314,8 @@ static bool apply_roles(struct pg *pg, const char *schema, struct acc_error *err
     pg_identifier(&sql, schema);
     buf_text(&sql, " TO ");
     pg_identifier(&sql, role);
-    buf_text(&sql, "; GRANT UPDATE, DELETE ON packet, parked, replay, replay_bound, batch, tally_lifecycle, tally_kind, tally_reason, epoch TO ");
+    buf_text(&sql, "; GRANT UPDATE, DELETE ON packet, parked, replay, replay_bound, batch, "
+                   "tally_lifecycle, tally_kind, tally_reason, epoch TO ");
     pg_identifier(&sql, role);
     ok = run(pg, &sql, err);
 out:
@@ -313,7 +341,8 @@ static bool apply_meta(struct pg *pg, const struct settings *settings, struct ac
         goto out;
     if (old != NULL && facts != NULL && strcmp(old, wanted) != 0) {
         acc_fail(err, ACC_EINPUT,
-                 "accrete.yaml: settings: facts were found with \"%s\", now it says \"%s\"; they shape the fixpoint and cannot change: "
+                 "accrete.yaml: settings: facts were found with \"%s\", now it says \"%s\"; they "
+                 "shape the fixpoint and cannot change: "
                  "use another data directory or schema",
                  old, wanted);
         goto out;
@@ -322,18 +351,25 @@ static bool apply_meta(struct pg *pg, const struct settings *settings, struct ac
         goto out;
     snprintf(buckets, sizeof(buckets), "%lld", (long long)settings->queue.buckets);
     if (has != NULL && strcmp(has, buckets) != 0) {
-        char *busy = value_of(pg, "SELECT 'yes' WHERE EXISTS (SELECT FROM packet) OR EXISTS (SELECT FROM replay)", NULL, err);
+        char *busy = value_of(
+            pg, "SELECT 'yes' WHERE EXISTS (SELECT FROM packet) OR EXISTS (SELECT FROM replay)",
+            NULL, err);
         bool drained = busy == NULL && err->code == ACC_OK;
         free(busy);
         if (!drained) {
             if (err->code == ACC_OK)
-                acc_fail(err, ACC_EINPUT, "queue.buckets: the queue holds packets for %s buckets; wanted an empty queue to change to %s",
+                acc_fail(err, ACC_EINPUT,
+                         "queue.buckets: the queue holds packets for %s buckets; wanted an empty "
+                         "queue to change to %s",
                          has, buckets);
             goto out;
         }
     }
     if (has == NULL || strcmp(has, buckets) != 0) {
-        if (!pg_do(pg, "BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE routing IN ACCESS EXCLUSIVE MODE; UPDATE routing SET version = version + 1", NULL, err))
+        if (!pg_do(pg,
+                   "BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE routing IN ACCESS EXCLUSIVE "
+                   "MODE; UPDATE routing SET version = version + 1",
+                   NULL, err))
             goto out;
         bool set = meta_set(pg, "buckets", buckets, err);
         struct acc_error later;
@@ -349,12 +385,13 @@ out:
     return ok;
 }
 
-static bool apply_all(struct pg *pg, const char *schema, const struct program *program, const struct settings *settings,
-                      struct acc_error *err)
+static bool apply_all(struct pg *pg, const char *schema, const struct program *program,
+                      const struct settings *settings, struct acc_error *err)
 {
     static const char permanent[] =
         "CREATE OR REPLACE FUNCTION fact_is_permanent() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$BEGIN RAISE EXCEPTION 'facts are permanent: % on % is refused', TG_OP, TG_TABLE_NAME; END$$";
+        "$$BEGIN RAISE EXCEPTION 'facts are permanent: % on % is refused', TG_OP, TG_TABLE_NAME; "
+        "END$$";
 
     if (!apply_base(pg, schema, err) || !pg_do(pg, permanent, NULL, err))
         return false;
@@ -372,20 +409,24 @@ static bool apply_all(struct pg *pg, const char *schema, const struct program *p
     return apply_meta(pg, settings, err) && apply_roles(pg, schema, err);
 }
 
-bool schema_apply(struct pg *pg, const char *schema, const struct program *program, const struct settings *settings,
-                  struct acc_error *err)
+bool schema_apply(struct pg *pg, const char *schema, const struct program *program,
+                  const struct settings *settings, struct acc_error *err)
 {
     struct buf lock = {0};
     bool ok = false;
 
     /* Two hosts that start at once take turns. CONCURRENTLY waits for snapshots: none of ours may be SERIALIZABLE here. */
-    buf_printf(&lock, "SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; SELECT pg_advisory_lock(%lld)",
+    buf_printf(&lock,
+               "SET default_transaction_isolation = 'read committed'; SET statement_timeout = 0; "
+               "SELECT pg_advisory_lock(%lld)",
                (long long)(acc_hash64(schema, strlen(schema)) >> 1));
     if (run(pg, &lock, err)) {
         struct acc_error later;
         ok = apply_all(pg, schema, program, settings, err);
-        if (!pg_do(pg, "SELECT pg_advisory_unlock_all(); SET default_transaction_isolation = serializable; RESET statement_timeout", NULL,
-                   ok ? err : &later))
+        if (!pg_do(pg,
+                   "SELECT pg_advisory_unlock_all(); SET default_transaction_isolation = "
+                   "serializable; RESET statement_timeout",
+                   NULL, ok ? err : &later))
             ok = false;
     }
     buf_clear(&lock);
@@ -402,14 +443,19 @@ static bool queue_replay(struct pg *pg, int16_t id, const struct kind *kind, str
 
     pg_int2(&bound, id);
     pg_int2(&rows, id);
-    buf_printf(&sql, "INSERT INTO replay SELECT $1, b, '00000000-0000-0000-0000-000000000000'::uuid "
-                     "FROM generate_series(0, (SELECT value::int4 FROM meta WHERE key = 'buckets') - 1) b "
-                     "WHERE EXISTS (SELECT FROM %s) ON CONFLICT (lifecycle, bucket) DO UPDATE SET cursor = excluded.cursor",
-               kind->table);
-    bool ok = pg_do(pg, "INSERT INTO replay_bound SELECT $1, (id >> 32)::int4, max(id) FROM batch GROUP BY 2 "
-                        "ON CONFLICT (lifecycle, epoch) DO UPDATE SET last_batch = excluded.last_batch",
-                    &bound, err) &&
-              pg_do(pg, sql.data, &rows, err);
+    buf_printf(
+        &sql,
+        "INSERT INTO replay SELECT $1, b, '00000000-0000-0000-0000-000000000000'::uuid "
+        "FROM generate_series(0, (SELECT value::int4 FROM meta WHERE key = 'buckets') - 1) b "
+        "WHERE EXISTS (SELECT FROM %s) ON CONFLICT (lifecycle, bucket) DO UPDATE SET cursor = "
+        "excluded.cursor",
+        kind->table);
+    bool ok =
+        pg_do(pg,
+              "INSERT INTO replay_bound SELECT $1, (id >> 32)::int4, max(id) FROM batch GROUP BY 2 "
+              "ON CONFLICT (lifecycle, epoch) DO UPDATE SET last_batch = excluded.last_batch",
+              &bound, err) &&
+        pg_do(pg, sql.data, &rows, err);
     buf_clear(&sql);
     return ok;
 }
@@ -430,7 +476,8 @@ static void names_array(const struct lifecycle *lifecycle, bool finds, struct bu
     pg_array_end(out, 0);
 }
 
-static bool register_lifecycle(struct pg *pg, struct lifecycle *lifecycle, int32_t generation, struct acc_error *err)
+static bool register_lifecycle(struct pg *pg, struct lifecycle *lifecycle, int32_t generation,
+                               struct acc_error *err)
 {
     struct pg_args find = {0};
     struct pg_args args = {0};
@@ -440,7 +487,8 @@ static bool register_lifecycle(struct pg *pg, struct lifecycle *lifecycle, int32
     bool ok = false;
 
     pg_text(&find, lifecycle->name);
-    PGresult *res = pg_exec(pg, "SELECT id, kind, active FROM lifecycle WHERE name = $1", &find, err);
+    PGresult *res =
+        pg_exec(pg, "SELECT id, kind, active FROM lifecycle WHERE name = $1", &find, err);
     if (res == NULL)
         return false;
     if (PQntuples(res) > 0)
@@ -455,13 +503,17 @@ static bool register_lifecycle(struct pg *pg, struct lifecycle *lifecycle, int32
     pg_text(&args, lifecycle->module_sha);
     pg_array(&args, PG_TEXT_ARRAY, &friends);
     pg_array(&args, PG_TEXT_ARRAY, &finds);
-    res = pg_exec(pg,
-                  "INSERT INTO lifecycle AS l (id, name, kind, active, priority, generation, module, friends, finds) "
-                  "SELECT (SELECT coalesce(max(id), 0) + 1 FROM lifecycle), $1, $2, true, $3, $4, $5, $6, $7 "
-                  "ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, active = true, priority = excluded.priority, "
-                  "generation = CASE WHEN l.module = excluded.module THEN l.generation ELSE excluded.generation END, "
-                  "module = excluded.module, friends = excluded.friends, finds = excluded.finds RETURNING id",
-                  &args, err);
+    res = pg_exec(
+        pg,
+        "INSERT INTO lifecycle AS l (id, name, kind, active, priority, generation, module, "
+        "friends, finds) "
+        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM lifecycle), $1, $2, true, $3, $4, $5, $6, $7 "
+        "ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, active = true, priority = "
+        "excluded.priority, "
+        "generation = CASE WHEN l.module = excluded.module THEN l.generation ELSE "
+        "excluded.generation END, "
+        "module = excluded.module, friends = excluded.friends, finds = excluded.finds RETURNING id",
+        &args, err);
     if (res != NULL) {
         lifecycle->id = pg_get_int2(res, 0, 0);
         PQclear(res);
@@ -482,7 +534,8 @@ static bool deactivate_others(struct pg *pg, const struct program *program, stru
         pg_array_add(&names, program->lifecycles[i]->name, strlen(program->lifecycles[i]->name));
     pg_array_end(&names, 0);
     pg_array(&args, PG_TEXT_ARRAY, &names);
-    bool ok = pg_do(pg, "UPDATE lifecycle SET active = false WHERE active AND name <> ALL($1)", &args, err);
+    bool ok = pg_do(pg, "UPDATE lifecycle SET active = false WHERE active AND name <> ALL($1)",
+                    &args, err);
     buf_clear(&names);
     return ok;
 }
@@ -492,7 +545,9 @@ static bool register_all(struct pg *pg, struct program *program, struct acc_erro
     struct pg_args args = {0};
 
     pg_text(&args, program->sha);
-    PGresult *res = pg_exec(pg, "INSERT INTO generation (id, sha) SELECT (SELECT coalesce(max(id), 0) + 1 FROM generation), $1 RETURNING id",
+    PGresult *res = pg_exec(pg,
+                            "INSERT INTO generation (id, sha) SELECT (SELECT coalesce(max(id), 0) "
+                            "+ 1 FROM generation), $1 RETURNING id",
                             &args, err);
     if (res == NULL)
         return false;
@@ -511,12 +566,15 @@ bool schema_bind(struct pg *pg, struct program *program, struct acc_error *err)
 {
     struct pg_args none = {0};
 
-    PGresult *res = pg_exec(pg, "SELECT id, sha FROM generation ORDER BY id DESC LIMIT 1", &none, err);
+    PGresult *res =
+        pg_exec(pg, "SELECT id, sha FROM generation ORDER BY id DESC LIMIT 1", &none, err);
     if (res == NULL)
         return false;
     if (PQntuples(res) == 0 || strcmp(PQgetvalue(res, 0, 1), program->sha) != 0) {
-        acc_fail(err, ACC_ESTALE, "the modules here (sha %.12s) are not those of generation %d (sha %.12s)", program->sha,
-                 PQntuples(res) == 0 ? 0 : pg_get_int4(res, 0, 0), PQntuples(res) == 0 ? "none" : PQgetvalue(res, 0, 1));
+        acc_fail(err, ACC_ESTALE,
+                 "the modules here (sha %.12s) are not those of generation %d (sha %.12s)",
+                 program->sha, PQntuples(res) == 0 ? 0 : pg_get_int4(res, 0, 0),
+                 PQntuples(res) == 0 ? "none" : PQgetvalue(res, 0, 1));
         PQclear(res);
         return false;
     }
@@ -547,7 +605,8 @@ bool schema_activate(struct pg *pg, struct program *program, struct acc_error *e
     /* Writers hold ACCESS SHARE to their commit: behind this lock every fact is either routed as before and committed, or not yet. */
     if (!pg_do(pg, "BEGIN ISOLATION LEVEL READ COMMITTED", NULL, err))
         return false;
-    if (pg_do(pg, "LOCK TABLE routing IN ACCESS EXCLUSIVE MODE", NULL, err) && register_all(pg, program, err))
+    if (pg_do(pg, "LOCK TABLE routing IN ACCESS EXCLUSIVE MODE", NULL, err) &&
+        register_all(pg, program, err))
         return pg_do(pg, "COMMIT", NULL, err);
     struct acc_error later;
     (void)!pg_do(pg, "ROLLBACK", NULL, &later);

@@ -9,8 +9,8 @@
  * Brings the schema to what program declares: base tables, kinds, nullable fields added, look-up indexes (CONCURRENTLY), roles and triggers.
  * Idempotent; each statement is its own transaction. Refuses (ACC_EINPUT) what would change identity or lose data, with the way out.
  */
-bool schema_apply(struct pg *pg, const char *schema, const struct program *program, const struct settings *settings,
-                  struct acc_error *err) ACC_MUST_CHECK;
+bool schema_apply(struct pg *pg, const char *schema, const struct program *program,
+                  const struct settings *settings, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
  * Makes program the current generation: registers lifecycles, moves the routing version, queues replays of new

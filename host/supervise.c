@@ -29,15 +29,15 @@
 
 /* What the master knows of a slot's process beside the page. */
 struct child {
-    uint64_t beat;          /* as last seen */
-    int64_t beat_us;        /* when it moved */
-    int64_t killed_for_ms;  /* it stood still so long; 0: not killed by us */
+    uint64_t beat;         /* as last seen */
+    int64_t beat_us;       /* when it moved */
+    int64_t killed_for_ms; /* it stood still so long; 0: not killed by us */
 };
 
 /* One place for a worker; a place outlives its processes. */
 struct place {
-    int slot;               /* -1: nobody now */
-    int64_t start_at_us;    /* not before */
+    int slot;            /* -1: nobody now */
+    int64_t start_at_us; /* not before */
     int64_t backoff_ms;
     int64_t started_us;
 };
@@ -161,7 +161,8 @@ static void wake_all(struct master *master)
     uint64_t one = 1;
 
     for (int i = 0; i < PAGE_SLOTS; i++) {
-        if (master->page->slots[i].pid != 0 && write(master->wake[i], &one, sizeof(one)) != sizeof(one))
+        if (master->page->slots[i].pid != 0 &&
+            write(master->wake[i], &one, sizeof(one)) != sizeof(one))
             continue;
     }
 }
@@ -176,7 +177,8 @@ static void poison(struct master *master, int slot, int status)
     for (uint32_t i = 0; i < count; i++) {
         const struct page_packet *packet = &dead->packets[i];
         bool is_last = i + 1 == count;
-        bool holds = current >= packet->first_event && (is_last || current < dead->packets[i + 1].first_event);
+        bool holds = current >= packet->first_event &&
+                     (is_last || current < dead->packets[i + 1].first_event);
 
         if (current >= 0 && !holds)
             continue; /* its callbacks were not the ones that ran */
@@ -214,13 +216,17 @@ static void worker_ended(struct master *master, struct place *place, int slot, i
     bool is_quarantine = slot == QUARANTINE_SLOT;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     /* The kernel's or an operator's SIGKILL says nothing against the packets; ours for standing still does. */
-    bool is_blamed = (WIFSIGNALED(status) && (WTERMSIG(status) != SIGKILL || master->children[slot].killed_for_ms > 0)) ||
-                     (WIFEXITED(status) && code != WORKER_DONE && code != WORKER_AGAIN && code != WORKER_FAILED && code != WORKER_STALE);
+    bool is_blamed = (WIFSIGNALED(status) &&
+                      (WTERMSIG(status) != SIGKILL || master->children[slot].killed_for_ms > 0)) ||
+                     (WIFEXITED(status) && code != WORKER_DONE && code != WORKER_AGAIN &&
+                      code != WORKER_FAILED && code != WORKER_STALE);
 
     if (WIFSIGNALED(status) || is_blamed) {
         master->page->slots[slot].deaths++;
-        log_warn("supervise", "event=\"worker died\" slot=%d pid=%d signal=%d exit=%d stuck_ms=%lld", slot, master->page->slots[slot].pid,
-                 WIFSIGNALED(status) ? WTERMSIG(status) : 0, code, (long long)master->children[slot].killed_for_ms);
+        log_warn("supervise",
+                 "event=\"worker died\" slot=%d pid=%d signal=%d exit=%d stuck_ms=%lld", slot,
+                 master->page->slots[slot].pid, WIFSIGNALED(status) ? WTERMSIG(status) : 0, code,
+                 (long long)master->children[slot].killed_for_ms);
     }
     if (is_blamed)
         poison(master, slot, status);
@@ -333,7 +339,8 @@ static bool start_database(struct master *master, struct acc_error *err)
         return true;
     }
     if (!master->options->embedded)
-        return acc_fail(err, ACC_EINPUT, "accrete worker wants a database: give --database URL or set database.url");
+        return acc_fail(err, ACC_EINPUT,
+                        "accrete worker wants a database: give --database URL or set database.url");
     master->embedded = embedded_start(&app->settings, app->data_dir, app->run_dir, err);
     if (master->embedded == NULL)
         return false;
@@ -351,14 +358,16 @@ static void check_database(struct master *master)
     if (master->embedded != NULL) {
         if (embedded_alive(master->embedded, &why))
             return;
-        log_error("supervise", "event=\"PostgreSQL ended, starting it again\" reason=%s", log_quote(why.text));
+        log_error("supervise", "event=\"PostgreSQL ended, starting it again\" reason=%s",
+                  log_quote(why.text));
         embedded_forget(master->embedded);
         master->embedded = NULL;
     }
     if (clock_us() < master->database_retry_us)
         return;
     if (!start_database(master, &why)) {
-        log_error("supervise", "event=\"PostgreSQL does not start, will try again\" error=%s", log_quote(why.text));
+        log_error("supervise", "event=\"PostgreSQL does not start, will try again\" error=%s",
+                  log_quote(why.text));
         master->database_retry_us = clock_us() + 1000000;
         return;
     }
@@ -385,15 +394,20 @@ static void reap(struct master *master)
         }
         worker_ended(master, place, i, status);
     }
-    if (master->preparing != 0 && (pid = waitpid(master->preparing, &status, WNOHANG)) == master->preparing) {
+    if (master->preparing != 0 &&
+        (pid = waitpid(master->preparing, &status, WNOHANG)) == master->preparing) {
         if (!prepare_ended(master, status))
-            log_error("supervise", "event=\"reload refused, the old modules stay\" error=%s", log_quote(master->page->refused_text));
+            log_error("supervise", "event=\"reload refused, the old modules stay\" error=%s",
+                      log_quote(master->page->refused_text));
         else
-            log_info("supervise", "event=\"modules loaded\" generation=%d", master->page->generation);
+            log_info("supervise", "event=\"modules loaded\" generation=%d",
+                     master->page->generation);
     }
-    if (master->watching != 0 && (pid = waitpid(master->watching, &status, WNOHANG)) == master->watching) {
+    if (master->watching != 0 &&
+        (pid = waitpid(master->watching, &status, WNOHANG)) == master->watching) {
         master->watching = 0;
-        if (master->options->until_fixpoint && WIFEXITED(status) && WEXITSTATUS(status) != WATCH_AGAIN) {
+        if (master->options->until_fixpoint && WIFEXITED(status) &&
+            WEXITSTATUS(status) != WATCH_AGAIN) {
             master->exit_code = WEXITSTATUS(status);
             master->is_stopping = true;
         }
@@ -440,10 +454,13 @@ static void start_due(struct master *master)
 {
     int64_t now_us = clock_us();
 
-    if (master->is_stopping || (master->app->settings.database.url == NULL && master->embedded == NULL))
+    if (master->is_stopping ||
+        (master->app->settings.database.url == NULL && master->embedded == NULL))
         return;
     for (int i = 0; i < master->place_count; i++) {
-        int slot = master->places[i].slot < 0 && now_us >= master->places[i].start_at_us ? free_slot(master) : -1;
+        int slot = master->places[i].slot < 0 && now_us >= master->places[i].start_at_us
+                       ? free_slot(master)
+                       : -1;
         if (slot >= 0)
             start_worker(master, &master->places[i], slot, false);
     }
@@ -498,7 +515,9 @@ static void on_signal(struct master *master, const struct signalfd_siginfo *info
         if (master->is_stopping)
             master->stop_by_us = 0; /* a second one: abandon */
         else
-            log_info("supervise", "event=\"stopping\" text=\"running batches end first; once more to abandon them\"");
+            log_info(
+                "supervise",
+                "event=\"stopping\" text=\"running batches end first; once more to abandon them\"");
         master->is_stopping = true;
         break;
     default:
@@ -623,16 +642,22 @@ static void report_ready(struct master *master, int ready)
 
 int supervise_run(struct app *app, const struct supervise_options *options, struct acc_error *err)
 {
-    struct master master = {.app = app, .options = options, .lock = -1, .quarantine = {.slot = -1}, .wants_quarantine = true};
+    struct master master = {.app = app,
+                            .options = options,
+                            .lock = -1,
+                            .quarantine = {.slot = -1},
+                            .wants_quarantine = true};
     int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
     int ready = -1;
     bool ok = !options->detach || detach(&ready, err);
 
     ok = ok && open_master(&master, err) && start_database(&master, err);
     if (ok) {
-        master.place_count = (int)(app->settings.worker.count > 0 ? app->settings.worker.count : cores);
+        master.place_count =
+            (int)(app->settings.worker.count > 0 ? app->settings.worker.count : cores);
         if (master.place_count > QUARANTINE_SLOT / 2)
-            ok = acc_fail(err, ACC_ELIMIT, "worker.count: wanted at most %d on one machine, got %d", QUARANTINE_SLOT / 2, master.place_count);
+            ok = acc_fail(err, ACC_ELIMIT, "worker.count: wanted at most %d on one machine, got %d",
+                          QUARANTINE_SLOT / 2, master.place_count);
         master.page->worker_count = master.place_count;
     }
     for (int i = 0; i < master.place_count; i++)
@@ -640,8 +665,8 @@ int supervise_run(struct app *app, const struct supervise_options *options, stru
     ok = ok && prepare_and_wait(&master, err);
     if (ok) {
         report_ready(&master, ready);
-        log_info("supervise", "event=running app=%s generation=%d workers=%d data=%s", app->name, master.page->generation, master.place_count,
-                 log_quote(app->data_dir));
+        log_info("supervise", "event=running app=%s generation=%d workers=%d data=%s", app->name,
+                 master.page->generation, master.place_count, log_quote(app->data_dir));
         run(&master);
     }
     close_master(&master);

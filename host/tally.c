@@ -5,12 +5,14 @@
 
 #define PG_EPOCH_US INT64_C(946684800000000)
 
-bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t generation, struct acc_error *err)
+bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t generation,
+                struct acc_error *err)
 {
     /* The advisory lock is held before the row can be seen: a row without its lock is a dead epoch. */
     static const char sql[] =
         "INSERT INTO epoch (id, role, backend_pid, backend_start, host, pid, generation) "
-        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM epoch), $1, pg_backend_pid(), now(), $2, $3, $4 "
+        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM epoch), $1, pg_backend_pid(), now(), $2, $3, "
+        "$4 "
         "RETURNING id, pg_advisory_lock(current_schema()::regnamespace::oid::int4, "
         "CASE WHEN $1 = 'worker' THEN " EPOCH_WORKER " ELSE " EPOCH_OTHER " END + id)";
     char host[65] = "";
@@ -41,19 +43,27 @@ bool epoch_fold_dead(struct pg *pg, struct acc_error *err)
 {
     static const char sql[] =
         "WITH dead AS (UPDATE epoch e SET folded = true WHERE NOT folded AND NOT EXISTS "
-        "  (SELECT FROM pg_locks k WHERE k.locktype = 'advisory' AND k.classid = current_schema()::regnamespace::oid "
+        "  (SELECT FROM pg_locks k WHERE k.locktype = 'advisory' AND k.classid = "
+        "current_schema()::regnamespace::oid "
         "   AND k.objid IN (" EPOCH_WORKER " + e.id, " EPOCH_OTHER " + e.id)) RETURNING id), "
         "l AS (DELETE FROM tally_lifecycle t USING dead WHERE t.epoch = dead.id RETURNING t.*), "
         "k AS (DELETE FROM tally_kind t USING dead WHERE t.epoch = dead.id RETURNING t.*), "
         "r AS (DELETE FROM tally_reason t USING dead WHERE t.epoch = dead.id RETURNING t.*), "
-        "l0 AS (INSERT INTO tally_lifecycle AS t SELECT 0, lifecycle, sum(early), sum(late), sum(empty), sum(found), sum(failed), "
-        "  sum(friends), sum(retries) FROM l GROUP BY lifecycle ON CONFLICT (epoch, lifecycle) DO UPDATE SET early = t.early + excluded.early, "
-        "  late = t.late + excluded.late, empty = t.empty + excluded.empty, found = t.found + excluded.found, "
-        "  failed = t.failed + excluded.failed, friends = t.friends + excluded.friends, retries = t.retries + excluded.retries), "
-        "r0 AS (INSERT INTO tally_reason AS t SELECT 0, lifecycle, outcome, reason, sum(n) FROM r GROUP BY 2, 3, 4 "
+        "l0 AS (INSERT INTO tally_lifecycle AS t SELECT 0, lifecycle, sum(early), sum(late), "
+        "sum(empty), sum(found), sum(failed), "
+        "  sum(friends), sum(retries) FROM l GROUP BY lifecycle ON CONFLICT (epoch, lifecycle) DO "
+        "UPDATE SET early = t.early + excluded.early, "
+        "  late = t.late + excluded.late, empty = t.empty + excluded.empty, found = t.found + "
+        "excluded.found, "
+        "  failed = t.failed + excluded.failed, friends = t.friends + excluded.friends, retries = "
+        "t.retries + excluded.retries), "
+        "r0 AS (INSERT INTO tally_reason AS t SELECT 0, lifecycle, outcome, reason, sum(n) FROM r "
+        "GROUP BY 2, 3, 4 "
         "  ON CONFLICT (epoch, lifecycle, outcome, reason) DO UPDATE SET n = t.n + excluded.n) "
-        "INSERT INTO tally_kind AS t SELECT 0, lifecycle, kind, sum(new), sum(repeats), sum(contradictions), 0 FROM k GROUP BY lifecycle, kind "
-        "  ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + excluded.new, repeats = t.repeats + excluded.repeats, "
+        "INSERT INTO tally_kind AS t SELECT 0, lifecycle, kind, sum(new), sum(repeats), "
+        "sum(contradictions), 0 FROM k GROUP BY lifecycle, kind "
+        "  ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + excluded.new, repeats "
+        "= t.repeats + excluded.repeats, "
         "  contradictions = t.contradictions + excluded.contradictions";
 
     if (!pg_do(pg, sql, NULL, err))
@@ -61,20 +71,30 @@ bool epoch_fold_dead(struct pg *pg, struct acc_error *err)
     return true;
 }
 
-bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t batch_id, struct pg *pg, struct acc_error *err)
+bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t batch_id,
+                struct pg *pg, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
-        .sql = "WITH b AS (INSERT INTO batch (id, lifecycle, generation, at, events, found, new, phases_us) "
-               "  VALUES ($1::int8, $2::int2, $3::int4, $4::timestamptz, $5::int4, $6::int4, $7::int4, $8::int4[])), "
-               "t AS (INSERT INTO tally_lifecycle AS t VALUES ($9::int4, $2::int2, $10::int8, $11::int8, $12::int8, $13::int8, $14::int8, "
+        .sql = "WITH b AS (INSERT INTO batch (id, lifecycle, generation, at, events, found, new, "
+               "phases_us) "
+               "  VALUES ($1::int8, $2::int2, $3::int4, $4::timestamptz, $5::int4, $6::int4, "
+               "$7::int4, $8::int4[])), "
+               "t AS (INSERT INTO tally_lifecycle AS t VALUES ($9::int4, $2::int2, $10::int8, "
+               "$11::int8, $12::int8, $13::int8, $14::int8, "
                "  $15::int8, $16::int8) "
-               "  ON CONFLICT (epoch, lifecycle) DO UPDATE SET early = t.early + excluded.early, late = t.late + excluded.late, "
-               "  empty = t.empty + excluded.empty, found = t.found + excluded.found, failed = t.failed + excluded.failed, "
+               "  ON CONFLICT (epoch, lifecycle) DO UPDATE SET early = t.early + excluded.early, "
+               "late = t.late + excluded.late, "
+               "  empty = t.empty + excluded.empty, found = t.found + excluded.found, failed = "
+               "t.failed + excluded.failed, "
                "  friends = t.friends + excluded.friends, retries = t.retries + excluded.retries) "
-               "INSERT INTO tally_kind AS t SELECT $9::int4, $2::int2, k.kind, k.new, k.repeats, k.contradictions, $1::int8 "
-               "FROM unnest($17::int4[], $18::int8[], $19::int8[], $20::int8[]) AS k(kind, new, repeats, contradictions) "
-               "ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + excluded.new, repeats = t.repeats + excluded.repeats, "
-               "contradictions = t.contradictions + excluded.contradictions, last_batch = excluded.last_batch"};
+               "INSERT INTO tally_kind AS t SELECT $9::int4, $2::int2, k.kind, k.new, k.repeats, "
+               "k.contradictions, $1::int8 "
+               "FROM unnest($17::int4[], $18::int8[], $19::int8[], $20::int8[]) AS k(kind, new, "
+               "repeats, contradictions) "
+               "ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + excluded.new, "
+               "repeats = t.repeats + excluded.repeats, "
+               "contradictions = t.contradictions + excluded.contradictions, last_batch = "
+               "excluded.last_batch"};
     static struct buf column[5];
     struct pg_args args = {0};
     int64_t finds = 0;
@@ -106,7 +126,8 @@ bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t ba
     pg_int4(&args, (int32_t)fresh);
     pg_array(&args, PG_INT4_ARRAY, &column[4]);
     pg_int4(&args, epoch->id);
-    const int64_t sums[] = {tally->early, tally->late, tally->empty, tally->found, tally->failed, tally->friends, tally->retries};
+    const int64_t sums[] = {tally->early,  tally->late,    tally->empty,  tally->found,
+                            tally->failed, tally->friends, tally->retries};
     for (size_t i = 0; i < sizeof(sums) / sizeof(*sums); i++)
         pg_int8(&args, sums[i]);
     pg_array(&args, PG_INT4_ARRAY, &column[0]);
@@ -115,11 +136,14 @@ bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t ba
     return pg_send(pg, &stmt, &args, err);
 }
 
-bool tally_reason_send(const struct epoch *epoch, int16_t lifecycle, const char *outcome, const char *reason, int64_t n, struct pg *pg,
-                       struct acc_error *err)
+bool tally_reason_send(const struct epoch *epoch, int16_t lifecycle, const char *outcome,
+                       const char *reason, int64_t n, struct pg *pg, struct acc_error *err)
 {
-    static struct pg_stmt stmt = {.sql = "INSERT INTO tally_reason AS t VALUES ($1::int4, $2::int2, $3::text, $4::text, $5::int8) "
-                                         "ON CONFLICT (epoch, lifecycle, outcome, reason) DO UPDATE SET n = t.n + excluded.n"};
+    static struct pg_stmt stmt = {
+        .sql =
+            "INSERT INTO tally_reason AS t VALUES ($1::int4, $2::int2, $3::text, $4::text, "
+            "$5::int8) "
+            "ON CONFLICT (epoch, lifecycle, outcome, reason) DO UPDATE SET n = t.n + excluded.n"};
     struct pg_args args = {0};
 
     pg_int4(&args, epoch->id);

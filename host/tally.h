@@ -1,8 +1,8 @@
 /* Tallies: epochs of writers, the batch row, and exact counts, each row with one writer. */
 #pragma once
 
-#include "pg/pg.h"
 #include "kinds.h"
+#include "pg/pg.h"
 
 /* Each writer holds the advisory lock (schema, one of these + epoch) for as long as its connection lives. Buckets are below. */
 #define EPOCH_WORKER "1048576"
@@ -17,7 +17,8 @@ struct epoch {
 };
 
 /* Registers this connection as a writer. role: "worker", "ingest", "script". */
-bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t generation, struct acc_error *err) ACC_MUST_CHECK;
+bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t generation,
+                struct acc_error *err) ACC_MUST_CHECK;
 
 /* Adds the tallies of epochs whose connection is gone to epoch 0. Any time, by anyone; conflicts are left for the next call. */
 bool epoch_fold_dead(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
@@ -37,8 +38,10 @@ struct tally {
 };
 
 /* Sends the batch row and the tallies (one result). */
-bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t batch_id, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t batch_id,
+                struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Adds n to the count of a reason (one result each). Reasons are cut at 80 bytes. */
-bool tally_reason_send(const struct epoch *epoch, int16_t lifecycle, const char *outcome, const char *reason, int64_t n, struct pg *pg,
+bool tally_reason_send(const struct epoch *epoch, int16_t lifecycle, const char *outcome,
+                       const char *reason, int64_t n, struct pg *pg,
                        struct acc_error *err) ACC_MUST_CHECK;

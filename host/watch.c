@@ -23,7 +23,10 @@ static uint64_t done_so_far(const struct page *page)
 /* The answer is on disk with a commit that waits for it. */
 static bool make_durable(struct pg *pg, struct acc_error *err)
 {
-    return pg_do(pg, "INSERT INTO meta VALUES ('waited', now()::text) ON CONFLICT (key) DO UPDATE SET value = excluded.value", NULL, err);
+    return pg_do(pg,
+                 "INSERT INTO meta VALUES ('waited', now()::text) ON CONFLICT (key) DO UPDATE SET "
+                 "value = excluded.value",
+                 NULL, err);
 }
 
 static int at_fixpoint(struct pg *pg, const struct queue_state *state)
@@ -33,11 +36,15 @@ static int at_fixpoint(struct pg *pg, const struct queue_state *state)
     if (!make_durable(pg, &err))
         return WATCH_AGAIN;
     if (state->dead > 0)
-        log_error("watch", "event=\"fixpoint, except dead events\" dead=%lld text=\"accrete status names them\"", (long long)state->dead);
+        log_error(
+            "watch",
+            "event=\"fixpoint, except dead events\" dead=%lld text=\"accrete status names them\"",
+            (long long)state->dead);
     return state->dead > 0 ? 1 : 0;
 }
 
-int watch_main(struct app *app, const char *conninfo, const struct page *page, const struct supervise_options *options)
+int watch_main(struct app *app, const char *conninfo, const struct page *page,
+               const struct supervise_options *options)
 {
     struct progress progress;
     struct acc_error err;
@@ -46,7 +53,8 @@ int watch_main(struct app *app, const char *conninfo, const struct page *page, c
     int64_t shown_us = 0;
     int code = WATCH_AGAIN;
 
-    if (!pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 30000, &err))
+    if (!pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 30000,
+                 &err))
         return WATCH_AGAIN;
     progress_begin(&progress, "events", options->progress);
     for (struct queue_state state; queue_state(&state, &pg, &err);) {

@@ -22,7 +22,9 @@ static bool set_session(struct worker *worker, struct acc_error *err)
 
     snprintf(role, sizeof(role), "%.52s_worker", worker->options->app->schema);
     pg_text(&args, role);
-    PGresult *res = pg_exec(&worker->pg, "SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(rolname, 'MEMBER')", &args, err);
+    PGresult *res = pg_exec(
+        &worker->pg, "SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(rolname, 'MEMBER')",
+        &args, err);
     if (res == NULL)
         return false;
     if (PQntuples(res) > 0) {
@@ -35,8 +37,10 @@ static bool set_session(struct worker *worker, struct acc_error *err)
      * Our queries join a few keys to an index: any other plan is a mistake of statistics. A worker's commit need not wait for the disk:
      * a lost tail takes its event deletes with it.
      */
-    buf_text(&sql, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; "
-                   "SET enable_memoize = off; SET plan_cache_mode = force_generic_plan; SET jit = off; SET synchronous_commit = off; LISTEN ");
+    buf_text(&sql, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = "
+                   "off; SET enable_material = off; "
+                   "SET enable_memoize = off; SET plan_cache_mode = force_generic_plan; SET jit = "
+                   "off; SET synchronous_commit = off; LISTEN ");
     pg_identifier(&sql, worker->options->app->schema);
     bool ok = pg_do(&worker->pg, sql.data, NULL, err);
     buf_clear(&sql);
@@ -51,17 +55,21 @@ static bool start(struct worker *worker, struct acc_error *err)
     worker->script = script_new(settings, options->modules_dir, options->native_dir, err);
     if (worker->script == NULL || !script_load(worker->script, &worker->program, false, err))
         return false;
-    if (!pg_open(&worker->pg, options->conninfo, options->app->schema, settings->database.connect_timeout_ms,
-                 settings->database.statement_timeout_ms, err) ||
+    if (!pg_open(&worker->pg, options->conninfo, options->app->schema,
+                 settings->database.connect_timeout_ms, settings->database.statement_timeout_ms,
+                 err) ||
         !schema_bind(&worker->pg, &worker->program, err) || !set_session(worker, err) ||
-        !epoch_open(&worker->epoch, &worker->pg, options->is_quarantine ? "quarantine" : "worker", worker->program.generation, err) ||
+        !epoch_open(&worker->epoch, &worker->pg, options->is_quarantine ? "quarantine" : "worker",
+                    worker->program.generation, err) ||
         !epoch_fold_dead(&worker->pg, err) || !routing_read(&worker->routing, &worker->pg, err))
         return false;
-    if (!options->is_quarantine && !ownership_init(&worker->own, &worker->pg, worker->routing.buckets, err))
+    if (!options->is_quarantine &&
+        !ownership_init(&worker->own, &worker->pg, worker->routing.buckets, err))
         return false;
     worker->facts = facts_new(&worker->program.catalog);
     worker->seen = seen_new((uint64_t)settings->worker.seen_bytes);
-    worker->batch = batch_new(settings, &worker->program, &worker->pg, worker->facts, worker->seen, &worker->slot->run);
+    worker->batch = batch_new(settings, &worker->program, &worker->pg, worker->facts, worker->seen,
+                              &worker->slot->run);
     worker->pushes.packet_events = settings->queue.packet_events;
     worker->pushes.packet_bytes = settings->queue.packet_bytes;
     worker->paces = acc_zalloc(worker->program.lifecycle_count * sizeof(struct pace) + 1);
@@ -76,7 +84,8 @@ static bool start(struct worker *worker, struct acc_error *err)
 static void stop(struct worker *worker)
 {
     for (int b = 0; b < worker->own.buckets; b++) {
-        if (worker->own.owned[b] && b < 4096 && worker->page->bucket_slot[b] == worker->options->slot)
+        if (worker->own.owned[b] && b < 4096 &&
+            worker->page->bucket_slot[b] == worker->options->slot)
             worker->page->bucket_slot[b] = -1;
     }
     pool_clear(&worker->pool);
@@ -99,7 +108,9 @@ static bool balance(struct worker *worker, struct acc_error *err)
     bool changed;
 
     if (worker->own.buckets != worker->routing.buckets)
-        return acc_fail(err, ACC_ESTALE, "the number of buckets changed"); /* a new worker starts with the new number */
+        return acc_fail(
+            err, ACC_ESTALE,
+            "the number of buckets changed"); /* a new worker starts with the new number */
     if (!ownership_balance(&worker->own, &worker->pg, &changed, err))
         return false;
     if (!changed)
@@ -209,7 +220,8 @@ static bool claim(struct worker *worker, struct acc_error *err)
                          .oldest_first = ++worker->claims % 16 == 0,
                          .shuffle_seed = worker->settings->queue.shuffle_seed,
                          .most = CLAIM_PACKETS};
-    bool ok = buckets == 0 || lifecycles == 0 || queue_claim(&want, &worker->pg, &packets, &count, err);
+    bool ok =
+        buckets == 0 || lifecycles == 0 || queue_claim(&want, &worker->pg, &packets, &count, err);
     for (size_t i = 0; ok && i < count; i++)
         pool_add(&worker->pool, packets[i]);
     worker->should_claim = count == CLAIM_PACKETS;
@@ -249,17 +261,20 @@ static bool turn(struct worker *worker, bool *ran, struct acc_error *err)
     *ran = false;
     for (size_t i = 0; i < worker->program.lifecycle_count; i++) {
         if (worker->program.lifecycles[i]->throttle > 0)
-            worker->is_blocked[worker->program.lifecycles[i]->id] = allowance(worker, i, now_us) == 0;
+            worker->is_blocked[worker->program.lifecycles[i]->id] =
+                allowance(worker, i, now_us) == 0;
     }
     drop_poisoned(worker);
-    struct packet *best = pool_best(&worker->pool, &worker->program, worker->is_blocked, worker->settings->queue.shuffle_seed);
+    struct packet *best = pool_best(&worker->pool, &worker->program, worker->is_blocked,
+                                    worker->settings->queue.shuffle_seed);
     if (best == NULL)
         return true;
     while (worker->program.lifecycles[number]->id != best->lifecycle)
         number++;
     int64_t want = wanted(worker, number, allowance(worker, number, now_us));
     int64_t packets = worker->settings->faults.redeliver ? 1 : PAGE_PACKETS;
-    size_t count = pool_take(&worker->pool, best->lifecycle, want, worker->settings->queue.shuffle_seed, taken, (size_t)packets);
+    size_t count = pool_take(&worker->pool, best->lifecycle, want,
+                             worker->settings->queue.shuffle_seed, taken, (size_t)packets);
     *ran = true;
     return worker_turn(worker, worker->program.lifecycles[number], taken, count, want, err);
 }
@@ -267,8 +282,9 @@ static bool turn(struct worker *worker, bool *ran, struct acc_error *err)
 /* Sleeps until somebody wakes us, the database notifies, or the poll time is over. */
 static bool wait_for_work(struct worker *worker, int64_t most_ms, struct acc_error *err)
 {
-    struct pollfd fds[2] = {{.fd = worker->options->wake_fds[worker->options->slot], .events = POLLIN},
-                            {.fd = PQsocket(worker->pg.conn), .events = POLLIN}};
+    struct pollfd fds[2] = {
+        {.fd = worker->options->wake_fds[worker->options->slot], .events = POLLIN},
+        {.fd = PQsocket(worker->pg.conn), .events = POLLIN}};
     uint64_t count;
 
     worker->slot->run.phase = PHASE_IDLE;
@@ -289,7 +305,8 @@ static bool wait_for_work(struct worker *worker, int64_t most_ms, struct acc_err
 static bool is_retired(const struct worker *worker)
 {
     int64_t most = worker->settings->worker.batches_max;
-    return __atomic_load_n(&worker->slot->retire, __ATOMIC_ACQUIRE) != 0 || (most > 0 && (int64_t)worker->turns >= most);
+    return __atomic_load_n(&worker->slot->retire, __ATOMIC_ACQUIRE) != 0 ||
+           (most > 0 && (int64_t)worker->turns >= most);
 }
 
 static bool run(struct worker *worker, struct acc_error *err)
@@ -306,7 +323,8 @@ static bool run(struct worker *worker, struct acc_error *err)
             if (!balance(worker, err) || !worker_requeue(worker, err))
                 return false;
         }
-        if (worker->should_claim && (worker->pool.count < CLAIM_PACKETS || worker->turns % 8 == 0) &&
+        if (worker->should_claim &&
+            (worker->pool.count < CLAIM_PACKETS || worker->turns % 8 == 0) &&
             worker->pool.bytes < (size_t)worker->settings->queue.hold_bytes && !claim(worker, err))
             return false;
         if (!turn(worker, &ran, err))
@@ -336,13 +354,14 @@ int worker_main(const struct worker_options *options)
         ok = options->is_quarantine ? quarantine_run(&worker, &err) : run(&worker, &err);
     int64_t most = worker.settings->worker.batches_max;
     int code = !ok && (err.code == ACC_ELOST || pg_is_transient(&err)) ? WORKER_AGAIN
-               : !ok                                                  ? WORKER_FAILED
-               : most > 0 && (int64_t)worker.turns >= most            ? WORKER_AGAIN
-                                                                      : WORKER_DONE;
+               : !ok                                                   ? WORKER_FAILED
+               : most > 0 && (int64_t)worker.turns >= most             ? WORKER_AGAIN
+                                                                       : WORKER_DONE;
     if (!ok && err.code == ACC_ESTALE)
         code = WORKER_STALE;
     if (!ok)
-        log_line(code == WORKER_FAILED ? LOG_ERROR : LOG_WARN, "worker", "event=\"worker ends\" error=%s", log_quote(err.text));
+        log_line(code == WORKER_FAILED ? LOG_ERROR : LOG_WARN, "worker",
+                 "event=\"worker ends\" error=%s", log_quote(err.text));
     stop(&worker);
     return code;
 }

@@ -6,10 +6,10 @@
 
 /* How a worker's process ends; the master acts on it. */
 enum worker_exit {
-    WORKER_DONE = 0,       /* retired or drained: as asked */
-    WORKER_FAILED = 1,     /* it cannot work (message logged) */
-    WORKER_AGAIN = 75,     /* connection lost or turns used up: start a new one */
-    WORKER_STALE = 76,     /* its modules are not the current generation */
+    WORKER_DONE = 0,   /* retired or drained: as asked */
+    WORKER_FAILED = 1, /* it cannot work (message logged) */
+    WORKER_AGAIN = 75, /* connection lost or turns used up: start a new one */
+    WORKER_STALE = 76, /* its modules are not the current generation */
 };
 
 struct worker_options {
@@ -19,7 +19,7 @@ struct worker_options {
     const char *native_dir;
     struct page *page;
     int slot;
-    const int *wake_fds;     /* eventfd of each slot */
+    const int *wake_fds; /* eventfd of each slot */
     bool is_quarantine;
 };
 

@@ -30,18 +30,18 @@ struct worker {
     struct ownership own;
     struct pool pool;
     struct packet_set pushes;
-    struct pace *paces;   /* by lifecycle number in program */
-    bool *is_blocked;     /* by lifecycle id: throttled now */
+    struct pace *paces; /* by lifecycle number in program */
+    bool *is_blocked;   /* by lifecycle id: throttled now */
     uint64_t claims, turns;
-    bool should_claim;    /* the database may hold packets that the pool lacks */
+    bool should_claim; /* the database may hold packets that the pool lacks */
 };
 
 /*
  * Runs one batch of the taken packets (frees or returns each to the pool). false: the worker cannot go on (connection lost). Everything else
  * is dealt with: retried, bisected, parked.
  */
-bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct packet **taken, size_t count, int64_t want,
-                 struct acc_error *err) ACC_MUST_CHECK;
+bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct packet **taken,
+                 size_t count, int64_t want, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Wakes the local owners of the buckets that packets of the set fell into, other than this worker. */
 void worker_wake_others(struct worker *worker, const struct packet_set *set);

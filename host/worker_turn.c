@@ -41,23 +41,26 @@ static bool decode_packet(struct turn *turn, const struct packet *packet, struct
         return acc_fail(err, ACC_EINPUT, "packet %lld is too short", (long long)packet->id);
     memcpy(&tag, packet->payload + 1, 2);
     if (tag != kind->tag)
-        return acc_fail(err, ACC_EINPUT, "packet %lld is of kind %04x, lifecycle \"%s\" wants \"%s\"", (long long)packet->id, tag,
-                        turn->lifecycle->name, kind->name);
+        return acc_fail(err, ACC_EINPUT,
+                        "packet %lld is of kind %04x, lifecycle \"%s\" wants \"%s\"",
+                        (long long)packet->id, tag, turn->lifecycle->name, kind->name);
     uint32_t before = data->count;
     if (packet->payload[0] != 'R') {
         const uint8_t *ids = (const uint8_t *)packet->payload + 3;
-        if (!facts_get(batch->facts, batch->pg, kind, ids, (packet->size - 3) / 16, data, &batch->heap, err))
+        if (!facts_get(batch->facts, batch->pg, kind, ids, (packet->size - 3) / 16, data,
+                       &batch->heap, err))
             return false;
     } else {
         for (size_t at = 3; at < packet->size;) {
             struct acc_row *row = rows_add(data, err);
-            if (row == NULL || !row_decode(kind, packet->payload, packet->size, &at, &batch->heap, row, err))
+            if (row == NULL ||
+                !row_decode(kind, packet->payload, packet->size, &at, &batch->heap, row, err))
                 return false;
         }
     }
     if (data->count - before != (uint32_t)packet->count)
-        return acc_fail(err, ACC_EDB, "packet %lld holds %d events, %u facts were read", (long long)packet->id, packet->count,
-                        data->count - before);
+        return acc_fail(err, ACC_EDB, "packet %lld holds %d events, %u facts were read",
+                        (long long)packet->id, packet->count, data->count - before);
     return true;
 }
 
@@ -85,8 +88,9 @@ static void announce(struct turn *turn)
     slot->packet_count = 0;
     slot->lifecycle = turn->lifecycle->id;
     for (size_t i = 0; i < turn->count; i++)
-        slot->packets[i] = (struct page_packet){turn->packets[i]->id, turn->packets[i]->bucket, turn->packets[i]->lifecycle,
-                                                (int32_t)turn->first[i]};
+        slot->packets[i] =
+            (struct page_packet){turn->packets[i]->id, turn->packets[i]->bucket,
+                                 turn->packets[i]->lifecycle, (int32_t)turn->first[i]};
     slot->run.current = -1;
     slot->batch_started_us = clock_us();
     __atomic_store_n(&slot->packet_count, (uint32_t)turn->count, __ATOMIC_RELEASE);
@@ -107,7 +111,10 @@ static void count_outcomes(struct turn *turn)
     struct batch *batch = turn->worker->batch;
     struct tally *tally = &turn->tally;
 
-    *tally = (struct tally){.lifecycle = turn->lifecycle->id, .at_us = clock_wall_us(), .friends = batch->friend_rows, .retries = turn->conflicts};
+    *tally = (struct tally){.lifecycle = turn->lifecycle->id,
+                            .at_us = clock_wall_us(),
+                            .friends = batch->friend_rows,
+                            .retries = turn->conflicts};
     for (uint32_t i = 0; i < turn->done && !turn->is_first_delivery; i++) {
         tally->events++;
         tally->early += batch->outcomes[i] == OUTCOME_EARLY;
@@ -128,7 +135,9 @@ static void count_kinds(struct turn *turn)
     struct batch *batch = turn->worker->batch;
 
     for (size_t i = 0; i < batch->program->catalog.count; i++) {
-        if (batch->found_counts[i].fresh + batch->found_counts[i].repeats + batch->found_counts[i].contradictions == 0)
+        if (batch->found_counts[i].fresh + batch->found_counts[i].repeats +
+                batch->found_counts[i].contradictions ==
+            0)
             continue;
         size_t k = turn->tally.kind_count++;
         turn->tally.kinds[k].tag = batch->program->catalog.kinds[i]->tag;
@@ -161,10 +170,13 @@ static size_t completed(const struct turn *turn)
 static bool park_send(struct turn *turn, size_t *results, struct acc_error *err)
 {
     static struct pg_stmt park = {
-        .sql = "INSERT INTO parked AS p (lifecycle, fact, bucket, state, attempts, error, trace, generation, first_at, last_at, ready_at) "
-               "VALUES ($1::int2, $2::uuid, $3::int2, CASE WHEN $7::int4 <= 1 THEN 'dead' ELSE 'delayed' END, 1, $4::text, $5::text, "
+        .sql = "INSERT INTO parked AS p (lifecycle, fact, bucket, state, attempts, error, trace, "
+               "generation, first_at, last_at, ready_at) "
+               "VALUES ($1::int2, $2::uuid, $3::int2, CASE WHEN $7::int4 <= 1 THEN 'dead' ELSE "
+               "'delayed' END, 1, $4::text, $5::text, "
                "$6::int4, now(), now(), now() + $8::int8 * interval '1 ms') "
-               "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, error = excluded.error, trace = excluded.trace, "
+               "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, error = "
+               "excluded.error, trace = excluded.trace, "
                "generation = excluded.generation, last_at = now(), "
                "state = CASE WHEN p.attempts + 1 >= $7::int4 THEN 'dead' ELSE 'delayed' END, "
                "ready_at = now() + $8::int8 * (2 ^ least(p.attempts, 16)) * interval '1 ms'"};
@@ -196,7 +208,8 @@ static bool park_send(struct turn *turn, size_t *results, struct acc_error *err)
 /* Events that were parked and have now been done leave no row. */
 static bool unpark_send(struct turn *turn, size_t *results, struct acc_error *err)
 {
-    static struct pg_stmt unpark = {.sql = "DELETE FROM parked WHERE lifecycle = $1::int2 AND fact = ANY($2::uuid[]) AND state = 'queued'"};
+    static struct pg_stmt unpark = {.sql = "DELETE FROM parked WHERE lifecycle = $1::int2 AND fact "
+                                           "= ANY($2::uuid[]) AND state = 'queued'"};
     static struct buf ids;
     struct worker *worker = turn->worker;
     struct batch *batch = worker->batch;
@@ -231,7 +244,8 @@ static bool reasons_send(struct turn *turn, size_t *results, struct acc_error *e
     for (size_t i = 0; i < worker->batch->reason_count && !turn->is_first_delivery; i++) {
         const struct batch_reason *reason = &worker->batch->reasons[i];
         ++*results;
-        if (!tally_reason_send(&worker->epoch, turn->lifecycle->id, reason->outcome == OUTCOME_EARLY ? "early" : "late", reason->text,
+        if (!tally_reason_send(&worker->epoch, turn->lifecycle->id,
+                               reason->outcome == OUTCOME_EARLY ? "early" : "late", reason->text,
                                reason->n, &worker->pg, err))
             return false;
     }
@@ -265,8 +279,8 @@ static bool write_all(struct turn *turn, bool with_completion, struct acc_error 
     packet_set_reset(&worker->pushes);
     for (size_t i = 0; i < catalog->count; i++) {
         if (batch->candidate_count[i] > 0)
-            packet_set_route(&worker->pushes, &worker->routing, &worker->program, catalog->kinds[i], batch->candidates[i],
-                             batch->candidate_count[i], now_us);
+            packet_set_route(&worker->pushes, &worker->routing, &worker->program, catalog->kinds[i],
+                             batch->candidates[i], batch->candidate_count[i], now_us);
     }
     if (with_completion && !turn->is_first_delivery)
         push_remainder(turn);
@@ -279,8 +293,8 @@ static bool write_all(struct turn *turn, bool with_completion, struct acc_error 
     for (size_t i = 0; ok && i < catalog->count; i++) {
         if (batch->candidate_count[i] == 0)
             continue;
-        ok = facts_insert_send(worker->facts, pg, catalog->kinds[i], batch->candidates[i], batch->candidate_count[i], batch_id, data,
-                               batch->friend_ids, err);
+        ok = facts_insert_send(worker->facts, pg, catalog->kinds[i], batch->candidates[i],
+                               batch->candidate_count[i], batch_id, data, batch->friend_ids, err);
         before++;
     }
     if (ok && worker->pushes.count > 0)
@@ -296,7 +310,8 @@ static bool write_all(struct turn *turn, bool with_completion, struct acc_error 
     if (with_completion)
         ok = ok && reasons_send(turn, &after, err);
     ok = ok && pg_send(pg, &commit_write, NULL, err) && pg_sync(pg, err);
-    ok = ok && skip_results(pg, before, err) && (worker->pushes.count == 0 || queue_push_read(&worker->pushes, pg, err)) &&
+    ok = ok && skip_results(pg, before, err) &&
+         (worker->pushes.count == 0 || queue_push_read(&worker->pushes, pg, err)) &&
          skip_results(pg, after + 1, err);
     struct acc_error later;
     bool finished = pg_finish(pg, ok ? err : &later);
@@ -311,10 +326,11 @@ static void keep_pushed(struct worker *worker)
     worker_wake_others(worker, &worker->pushes);
     for (size_t i = 0; i < worker->pushes.count; i++) {
         struct packet *made = &worker->pushes.packets[i];
-        bool is_ours = worker->own.owned != NULL && worker->own.owned[made->bucket] && made->tries == 0 &&
-                       program_by_id(&worker->program, made->lifecycle) != NULL;
+        bool is_ours = worker->own.owned != NULL && worker->own.owned[made->bucket] &&
+                       made->tries == 0 && program_by_id(&worker->program, made->lifecycle) != NULL;
 
-        if (!is_ours || worker->pool.bytes + made->size > (size_t)worker->settings->queue.hold_bytes) {
+        if (!is_ours ||
+            worker->pool.bytes + made->size > (size_t)worker->settings->queue.hold_bytes) {
             worker->should_claim |= worker->own.owned != NULL && worker->own.owned[made->bucket];
             continue;
         }
@@ -349,15 +365,19 @@ static void learn_pace(struct turn *turn)
     struct batch *batch = worker->batch;
     double events = turn->done;
     double finds = batch->hot.find_count / events;
-    double friends = (double)batch->friend_rows / (batch->hot.run_count == 0 ? 1 : batch->hot.run_count);
+    double friends =
+        (double)batch->friend_rows / (batch->hot.run_count == 0 ? 1 : batch->hot.run_count);
 
     for (size_t i = 0; i < worker->program.lifecycle_count; i++) {
         struct pace *pace = &worker->paces[i];
         if (worker->program.lifecycles[i] != turn->lifecycle)
             continue;
         /* Quick upward, slow downward: a batch too large costs more than one too small. */
-        pace->finds = pace->finds < 0 || finds > pace->finds ? finds : 0.8 * pace->finds + 0.2 * finds;
-        pace->friends = pace->friends < 0 || friends > pace->friends ? friends : 0.8 * pace->friends + 0.2 * friends;
+        pace->finds =
+            pace->finds < 0 || finds > pace->finds ? finds : 0.8 * pace->finds + 0.2 * finds;
+        pace->friends = pace->friends < 0 || friends > pace->friends
+                            ? friends
+                            : 0.8 * pace->friends + 0.2 * friends;
         pace->tokens -= events;
     }
 }
@@ -369,11 +389,13 @@ static bool flush(struct batch *batch, struct acc_error *err)
     struct worker *worker = turn->worker;
 
     if (batch->in_transaction)
-        return acc_fail(err, ACC_ELIMIT, "an event that is not monotone finds more than %u facts", batch->hot.find_limit);
+        return acc_fail(err, ACC_ELIMIT, "an event that is not monotone finds more than %u facts",
+                        batch->hot.find_limit);
     for (int tries = 0;; tries++) {
         if (!found_settle(batch, err))
             return false;
-        turn->tally = (struct tally){.lifecycle = turn->lifecycle->id, .at_us = clock_wall_us(), .retries = tries};
+        turn->tally = (struct tally){
+            .lifecycle = turn->lifecycle->id, .at_us = clock_wall_us(), .retries = tries};
         count_kinds(turn);
         if (write_all(turn, false, err))
             break;
@@ -485,8 +507,9 @@ static void end_turn(struct turn *turn)
         packet_free(turn->packets[i]);
     give_back(turn, done);
     keep_pushed(worker);
-    log_debug("worker", "lifecycle=%s events=%u finds=%u conflicts=%lld batch_ms=%.1f", turn->lifecycle->name, turn->done,
-              worker->batch->hot.find_count, (long long)turn->conflicts, (double)(clock_us() - turn->started_us) / 1000);
+    log_debug("worker", "lifecycle=%s events=%u finds=%u conflicts=%lld batch_ms=%.1f",
+              turn->lifecycle->name, turn->done, worker->batch->hot.find_count,
+              (long long)turn->conflicts, (double)(clock_us() - turn->started_us) / 1000);
 }
 
 static void lose_turn(struct turn *turn)
@@ -522,7 +545,8 @@ static bool park_alone(struct turn *turn, const struct acc_error *why, struct ac
     return write_turn(turn, err);
 }
 
-bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct packet **taken, size_t count, int64_t want, struct acc_error *err)
+bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct packet **taken,
+                 size_t count, int64_t want, struct acc_error *err)
 {
     struct turn turn = {.worker = worker, .lifecycle = lifecycle, .packets = taken, .count = count};
     uint32_t limit = want < 1 ? 1 : (uint32_t)want;
@@ -570,7 +594,8 @@ bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct pack
         } else if (too_many) {
             limit = (ran + 1) / 2;
         } else if (pg_is_transient(&why)) {
-            log_warn("worker", "lifecycle=%s event=\"will try again\" error=%s", lifecycle->name, log_quote(why.text));
+            log_warn("worker", "lifecycle=%s event=\"will try again\" error=%s", lifecycle->name,
+                     log_quote(why.text));
             usleep((useconds_t)(100000 * (tries > 50 ? 50 : tries)));
         } else if (ran > 1) {
             limit = ran / 2; /* bisect to the event that the database or Lua cannot take */

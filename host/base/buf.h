@@ -12,8 +12,8 @@ struct buf {
     size_t capacity; /* bytes allocated */
 };
 
-void buf_clear(struct buf *buf);                 /* frees; the buffer may be used again */
-static inline void buf_reset(struct buf *buf)    /* empties, keeps the memory */
+void buf_clear(struct buf *buf);              /* frees; the buffer may be used again */
+static inline void buf_reset(struct buf *buf) /* empties, keeps the memory */
 {
     buf->size = 0;
 }

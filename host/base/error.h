@@ -9,14 +9,14 @@
 
 enum acc_code {
     ACC_OK = 0,
-    ACC_EINPUT,    /* a value, file or argument from outside is wrong: say which and what was wanted */
+    ACC_EINPUT, /* a value, file or argument from outside is wrong: say which and what was wanted */
     ACC_ECONFLICT, /* run the whole transaction again (SQLSTATE 40001, 40P01, 23505) */
-    ACC_ESTALE,    /* what we hold is out of date (routing changed, packets gone): drop it, read again */
-    ACC_ELOST,     /* the connection to the database is gone, or its outcome unknown */
-    ACC_EDB,       /* the database refused a statement */
-    ACC_ELUA,      /* Lua code raised */
-    ACC_ELIMIT,    /* a stated limit was reached; the text holds the number */
-    ACC_ESYS,      /* the operating system refused */
+    ACC_ESTALE, /* what we hold is out of date (routing changed, packets gone): drop it, read again */
+    ACC_ELOST,  /* the connection to the database is gone, or its outcome unknown */
+    ACC_EDB,    /* the database refused a statement */
+    ACC_ELUA,   /* Lua code raised */
+    ACC_ELIMIT, /* a stated limit was reached; the text holds the number */
+    ACC_ESYS,   /* the operating system refused */
 };
 
 /* Filled once by acc_fail or its kin. Owned by the caller, usually on its stack. */

@@ -195,14 +195,19 @@ bool pg_fail(struct acc_error *err, const PGresult *res, const PGconn *conn)
 
     if (state == NULL)
         code = conn == NULL || PQstatus(conn) == CONNECTION_BAD ? ACC_ELOST : ACC_EDB;
-    else if (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 || strcmp(state, "23505") == 0)
+    else if (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0 ||
+             strcmp(state, "23505") == 0)
         code = ACC_ECONFLICT;
     else if (strcmp(state, "22012") == 0)
         code = ACC_ESTALE;
     else if (strncmp(state, "57P", 3) == 0 || strncmp(state, "08", 2) == 0)
         code = ACC_ELOST;
-    acc_fail(err, code, "%s%s%s", primary != NULL ? primary : conn != NULL ? PQerrorMessage(conn) : "no connection",
-             detail != NULL && code != ACC_ECONFLICT ? ": " : "", detail != NULL && code != ACC_ECONFLICT ? detail : "");
+    acc_fail(err, code, "%s%s%s",
+             primary != NULL ? primary
+             : conn != NULL  ? PQerrorMessage(conn)
+                             : "no connection",
+             detail != NULL && code != ACC_ECONFLICT ? ": " : "",
+             detail != NULL && code != ACC_ECONFLICT ? detail : "");
     if (err != NULL) {
         trim(err->text);
         snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", state == NULL ? "" : state);
@@ -240,19 +245,22 @@ bool pg_version_check(int server_version, struct acc_error *err)
 {
     if (server_version >= 140000)
         return true;
-    return acc_fail(err, ACC_EDB, "wanted PostgreSQL 14 or newer, the server is %d.%d", server_version / 10000,
-                    server_version % 10000);
+    return acc_fail(err, ACC_EDB, "wanted PostgreSQL 14 or newer, the server is %d.%d",
+                    server_version / 10000, server_version % 10000);
 }
 
-static bool session_setup(struct pg *pg, const char *schema, int64_t statement_timeout_ms, struct acc_error *err)
+static bool session_setup(struct pg *pg, const char *schema, int64_t statement_timeout_ms,
+                          struct acc_error *err)
 {
     struct buf sql = {0};
     bool ok = false;
 
-    buf_printf(&sql, "SET default_transaction_isolation = serializable; SET TimeZone = 'UTC'; "
-                     "SET DateStyle = ISO; SET client_min_messages = warning; SET extra_float_digits = 1; "
-                     "SET statement_timeout = %lld; SET tcp_user_timeout = 20000; ",
-               (long long)statement_timeout_ms);
+    buf_printf(
+        &sql,
+        "SET default_transaction_isolation = serializable; SET TimeZone = 'UTC'; "
+        "SET DateStyle = ISO; SET client_min_messages = warning; SET extra_float_digits = 1; "
+        "SET statement_timeout = %lld; SET tcp_user_timeout = 20000; ",
+        (long long)statement_timeout_ms);
     if (schema != NULL) {
         buf_text(&sql, "SET search_path = ");
         pg_identifier(&sql, schema);
@@ -265,7 +273,8 @@ static bool session_setup(struct pg *pg, const char *schema, int64_t statement_t
     if (res == NULL)
         goto out;
     if (strcmp(PQgetvalue(res, 0, 0), "on") != 0) {
-        acc_fail(err, ACC_EDB, "the server runs with fsync off: facts would not be durable; wanted fsync = on");
+        acc_fail(err, ACC_EDB,
+                 "the server runs with fsync off: facts would not be durable; wanted fsync = on");
         goto out;
     }
     ok = true;
@@ -278,7 +287,8 @@ out:
 /* What libpq says of a failed connect, without anything that could be a password (libpq never prints one). */
 static bool connect_failed(PGconn *conn, struct acc_error *err)
 {
-    acc_fail(err, ACC_ELOST, "cannot reach the database: %s", conn == NULL ? "out of memory" : PQerrorMessage(conn));
+    acc_fail(err, ACC_ELOST, "cannot reach the database: %s",
+             conn == NULL ? "out of memory" : PQerrorMessage(conn));
     if (err != NULL)
         trim(err->text);
     return false;
@@ -290,17 +300,19 @@ static void quiet(void *arg, const char *message)
     (void)message;
 }
 
-bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t connect_timeout_ms, int64_t statement_timeout_ms,
-             struct acc_error *err)
+bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t connect_timeout_ms,
+             int64_t statement_timeout_ms, struct acc_error *err)
 {
     char timeout[24];
 
     *pg = (struct pg){0};
     /* A name alone would be taken as a database name: refuse what is no conninfo. */
     snprintf(timeout, sizeof(timeout), "%lld", (long long)((connect_timeout_ms + 999) / 1000));
-    const char *keys[] = {"dbname", "connect_timeout", "fallback_application_name", "client_encoding", "keepalives_idle",
-                          "keepalives_interval", "keepalives_count", NULL};
-    const char *values[] = {conninfo, connect_timeout_ms > 0 ? timeout : "", "accrete", "UTF8", "10", "5", "3", NULL};
+    const char *keys[] = {
+        "dbname",          "connect_timeout",     "fallback_application_name", "client_encoding",
+        "keepalives_idle", "keepalives_interval", "keepalives_count",          NULL};
+    const char *values[] = {
+        conninfo, connect_timeout_ms > 0 ? timeout : "", "accrete", "UTF8", "10", "5", "3", NULL};
     PGconn *conn = PQconnectdbParams(keys, values, 1);
 
     if (conn == NULL || PQstatus(conn) != CONNECTION_OK) {
@@ -311,7 +323,8 @@ bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t co
     pg->conn = conn;
     pg->number = ++connections;
     PQsetNoticeProcessor(conn, quiet, NULL);
-    if (!pg_version_check(PQserverVersion(conn), err) || !session_setup(pg, schema, statement_timeout_ms, err)) {
+    if (!pg_version_check(PQserverVersion(conn), err) ||
+        !session_setup(pg, schema, statement_timeout_ms, err)) {
         pg_close(pg);
         return false;
     }
@@ -360,7 +373,8 @@ bool pg_send(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args, st
         stmt->connection = pg->number;
         expect(pg, PENDING_PREPARE, stmt);
     }
-    if (PQsendQueryPrepared(pg->conn, stmt->name, args->count, args->values, args->lengths, args->formats, 1) != 1)
+    if (PQsendQueryPrepared(pg->conn, stmt->name, args->count, args->values, args->lengths,
+                            args->formats, 1) != 1)
         return pg_fail(err, NULL, pg->conn);
     expect(pg, PENDING_EXEC, stmt);
     return true;
@@ -456,7 +470,8 @@ bool pg_finish(struct pg *pg, struct acc_error *err)
         PQclear(sync);
         if (!synced || PQexitPipelineMode(pg->conn) != 1) {
             if (ok)
-                acc_fail(err, ACC_ELOST, "the connection to the database is lost: %s", PQerrorMessage(pg->conn));
+                acc_fail(err, ACC_ELOST, "the connection to the database is lost: %s",
+                         PQerrorMessage(pg->conn));
             return false;
         }
     }
@@ -466,7 +481,8 @@ bool pg_finish(struct pg *pg, struct acc_error *err)
     return ok;
 }
 
-PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args, struct acc_error *err)
+PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
+                   struct acc_error *err)
 {
     if (!pg_send(pg, stmt, args, err) || !pg_sync(pg, err))
         return NULL;
@@ -486,8 +502,8 @@ PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args, st
         return NULL;
     }
     PGresult *res = args == NULL ? PQexec(pg->conn, sql)
-                                 : PQexecParams(pg->conn, sql, args->count, args->types, args->values, args->lengths,
-                                                args->formats, 1);
+                                 : PQexecParams(pg->conn, sql, args->count, args->types,
+                                                args->values, args->lengths, args->formats, 1);
     pg->round_trips++;
     if (!is_good(res)) {
         pg_fail(err, res, pg->conn);

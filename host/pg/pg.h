@@ -40,9 +40,10 @@ enum pg_oid {
 struct pg_pending;
 
 struct pg {
-    PGconn *conn;         /* NULL: not connected */
-    unsigned number;      /* counts connections of the process, so that statements know where they are prepared */
-    unsigned statements;  /* statements named so far */
+    PGconn *conn; /* NULL: not connected */
+    unsigned
+        number; /* counts connections of the process, so that statements know where they are prepared */
+    unsigned statements;        /* statements named so far */
     struct pg_pending *pending; /* results to come */
     size_t pending_at, pending_count, pending_capacity;
     uint64_t round_trips; /* syncs so far */
@@ -72,7 +73,8 @@ void pg_bool(struct pg_args *args, bool value);
 void pg_text(struct pg_args *args, const char *text); /* NULL: NULL */
 void pg_bytes(struct pg_args *args, Oid type, const void *data, size_t size);
 void pg_uuid(struct pg_args *args, const uint8_t *id);
-void pg_array(struct pg_args *args, Oid array_type, const struct buf *array); /* made by pg_array_begin .. */
+void pg_array(struct pg_args *args, Oid array_type,
+              const struct buf *array); /* made by pg_array_begin .. */
 
 /* Builds a one-dimensional binary array in buf: begin, elements, end. element_oid is the element's type. */
 void pg_array_begin(struct buf *buf, Oid element_oid);
@@ -94,14 +96,15 @@ const char *pg_get_text(const PGresult *res, int row, int column); /* NUL-termin
  * Connects, sets the session (search_path = schema when not NULL, SERIALIZABLE as default, UTC, UTF8, statement_timeout_ms when > 0) and checks the server: 14 or
  * newer, fsync on. ACC_ELOST: unreachable (the text never holds a password); ACC_EDB: refused.
  */
-bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t connect_timeout_ms, int64_t statement_timeout_ms,
-             struct acc_error *err) ACC_MUST_CHECK;
+bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t connect_timeout_ms,
+             int64_t statement_timeout_ms, struct acc_error *err) ACC_MUST_CHECK;
 void pg_close(struct pg *pg);
 /* "14.2" for 140002; and whether it is new enough (pure, so that the gate has a unit test). */
 bool pg_version_check(int server_version, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Sends one statement of a pipeline; it is prepared on first use. ACC_ELOST only. */
-bool pg_send(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args, struct acc_error *err) ACC_MUST_CHECK;
+bool pg_send(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
+             struct acc_error *err) ACC_MUST_CHECK;
 /* Ends the pipeline and flushes it. */
 bool pg_sync(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 /*
@@ -113,11 +116,14 @@ PGresult *pg_result(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 bool pg_finish(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 
 /* One statement, one round trip: send, sync, result, finish. */
-PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args, struct acc_error *err) ACC_MUST_CHECK;
+PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
+                   struct acc_error *err) ACC_MUST_CHECK;
 /* The same for SQL text that is used once; not prepared by name. args NULL: several statements may stand in sql, text results. */
-PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args, struct acc_error *err) ACC_MUST_CHECK;
+PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args,
+                  struct acc_error *err) ACC_MUST_CHECK;
 /* pg_exec for statements whose result does not matter. */
-bool pg_do(struct pg *pg, const char *sql, const struct pg_args *args, struct acc_error *err) ACC_MUST_CHECK;
+bool pg_do(struct pg *pg, const char *sql, const struct pg_args *args,
+           struct acc_error *err) ACC_MUST_CHECK;
 
 /* Fills err from a failed result, by its SQLSTATE; returns false. */
 bool pg_fail(struct acc_error *err, const PGresult *res, const PGconn *conn);

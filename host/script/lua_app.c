@@ -18,7 +18,8 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Sorted names in dir/folder that end in one of ends (NULL-terminated); a missing folder has none. */
-static char **list_files(const char *dir, const char *folder, const char *const *ends, size_t *count)
+static char **list_files(const char *dir, const char *folder, const char *const *ends,
+                         size_t *count)
 {
     char *path = acc_format("%s/%s", dir, folder);
     DIR *d = opendir(path);
@@ -30,7 +31,8 @@ static char **list_files(const char *dir, const char *folder, const char *const 
         size_t length = strlen(entry->d_name);
         bool fits = false;
         for (const char *const *end = ends; *end != NULL; end++)
-            fits |= length > strlen(*end) && strcmp(entry->d_name + length - strlen(*end), *end) == 0;
+            fits |=
+                length > strlen(*end) && strcmp(entry->d_name + length - strlen(*end), *end) == 0;
         if (!fits || entry->d_name[0] == '.')
             continue;
         names = acc_realloc(names, (*count + 1) * sizeof(char *));
@@ -101,7 +103,8 @@ bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err
 }
 
 /* Runs folder/name of the app; its result, a table, is left on the stack. */
-static bool load_module(struct script *script, const char *folder, const char *name, char sha[65], struct acc_error *err)
+static bool load_module(struct script *script, const char *folder, const char *name, char sha[65],
+                        struct acc_error *err)
 {
     lua_State *L = script->L;
     struct buf text = {0};
@@ -122,7 +125,8 @@ static bool load_module(struct script *script, const char *folder, const char *n
         }
     }
     if (ok && !lua_istable(L, -1)) {
-        ok = acc_fail(err, ACC_EINPUT, "%s: wanted a module that returns a table, got %s", chunk + 1, luaL_typename(L, -1));
+        ok = acc_fail(err, ACC_EINPUT, "%s: wanted a module that returns a table, got %s",
+                      chunk + 1, luaL_typename(L, -1));
         lua_pop(L, 1);
     }
     buf_clear(&text);
@@ -138,7 +142,8 @@ static void stem(const char *name, char *out, size_t size)
 }
 
 /* Whether the table on top has only the keys of known (NULL-terminated). */
-static bool check_keys(lua_State *L, const char *const *known, const char *where, struct acc_error *err)
+static bool check_keys(lua_State *L, const char *const *known, const char *where,
+                       struct acc_error *err)
 {
     size_t count = 0;
 
@@ -153,8 +158,9 @@ static bool check_keys(lua_State *L, const char *const *known, const char *where
             ok |= strcmp(known[i], key) == 0;
         if (!ok) {
             const char *near = key == NULL ? NULL : name_suggest(key, known, count);
-            acc_fail(err, ACC_EINPUT, "%s: unknown key \"%s\"%s%s%s", where, key == NULL ? "(not a name)" : key,
-                     near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"");
+            acc_fail(err, ACC_EINPUT, "%s: unknown key \"%s\"%s%s%s", where,
+                     key == NULL ? "(not a name)" : key, near == NULL ? "" : ", did you mean \"",
+                     near == NULL ? "" : near, near == NULL ? "" : "\"");
             lua_pop(L, 1);
             return false;
         }
@@ -165,12 +171,14 @@ static bool check_keys(lua_State *L, const char *const *known, const char *where
 /* Kinds */
 
 /* { "name", "type" } at the top of the stack into the kind's next field. */
-static bool read_field(lua_State *L, struct kind *kind, int number, bool is_nullable, const char *where, struct acc_error *err)
+static bool read_field(lua_State *L, struct kind *kind, int number, bool is_nullable,
+                       const char *where, struct acc_error *err)
 {
     char what[128];
 
     if (!lua_istable(L, -1))
-        return acc_fail(err, ACC_EINPUT, "%s: field %d: wanted { \"name\", \"type\" }, got %s", where, number, luaL_typename(L, -1));
+        return acc_fail(err, ACC_EINPUT, "%s: field %d: wanted { \"name\", \"type\" }, got %s",
+                        where, number, luaL_typename(L, -1));
     lua_rawgeti(L, -1, 1);
     lua_rawgeti(L, -2, 2);
     const char *name = lua_tostring(L, -2);
@@ -190,7 +198,9 @@ static bool read_field(lua_State *L, struct kind *kind, int number, bool is_null
         field->is_nullable = is_nullable;
         field->is_unique = !is_nullable;
         if (!field_type_of(type, &field->type, &field->is_array)) {
-            ok = acc_fail(err, ACC_EINPUT, "%s \"%s\": wanted a type of bool int8 float8 text bytes json uuid or an array of one, got \"%.40s\"",
+            ok = acc_fail(err, ACC_EINPUT,
+                          "%s \"%s\": wanted a type of bool int8 float8 text bytes json uuid or an "
+                          "array of one, got \"%.40s\"",
                           what, name, type);
         } else {
             kind->field_count++;
@@ -201,15 +211,16 @@ static bool read_field(lua_State *L, struct kind *kind, int number, bool is_null
 }
 
 /* The list of field names in key of the table on top; calls each with the index. */
-static bool read_names(lua_State *L, const struct kind *kind, const char *key, const char *where, uint8_t *out, size_t *count,
-                       struct acc_error *err)
+static bool read_names(lua_State *L, const struct kind *kind, const char *key, const char *where,
+                       uint8_t *out, size_t *count, struct acc_error *err)
 {
     bool ok = true;
 
     *count = 0;
     lua_getfield(L, -1, key);
     if (!lua_isnil(L, -1) && !lua_istable(L, -1))
-        ok = acc_fail(err, ACC_EINPUT, "%s: %s: wanted a list of field names, got %s", where, key, luaL_typename(L, -1));
+        ok = acc_fail(err, ACC_EINPUT, "%s: %s: wanted a list of field names, got %s", where, key,
+                      luaL_typename(L, -1));
     for (int i = 1; ok && lua_istable(L, -1) && i <= (int)lua_objlen(L, -1); i++) {
         lua_rawgeti(L, -1, i);
         const char *name = lua_tostring(L, -1);
@@ -219,8 +230,9 @@ static bool read_names(lua_State *L, const struct kind *kind, const char *key, c
             for (size_t k = 0; k < kind->field_count; k++)
                 names[k] = kind->fields[k].name;
             const char *near = name == NULL ? NULL : name_suggest(name, names, kind->field_count);
-            ok = acc_fail(err, ACC_EINPUT, "%s: %s: no field \"%s\"%s%s%s", where, key, name == NULL ? "?" : name,
-                          near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"");
+            ok = acc_fail(err, ACC_EINPUT, "%s: %s: no field \"%s\"%s%s%s", where, key,
+                          name == NULL ? "?" : name, near == NULL ? "" : ", did you mean \"",
+                          near == NULL ? "" : near, near == NULL ? "" : "\"");
         } else {
             out[(*count)++] = (uint8_t)f;
         }
@@ -230,13 +242,15 @@ static bool read_names(lua_State *L, const struct kind *kind, const char *key, c
     return ok;
 }
 
-static bool read_fields(lua_State *L, struct kind *kind, const char *key, bool is_nullable, const char *where, struct acc_error *err)
+static bool read_fields(lua_State *L, struct kind *kind, const char *key, bool is_nullable,
+                        const char *where, struct acc_error *err)
 {
     bool ok = true;
 
     lua_getfield(L, -1, key);
     if (!lua_istable(L, -1) && !(is_nullable && lua_isnil(L, -1)))
-        ok = acc_fail(err, ACC_EINPUT, "%s: %s: wanted a list of { \"name\", \"type\" }, got %s", where, key, luaL_typename(L, -1));
+        ok = acc_fail(err, ACC_EINPUT, "%s: %s: wanted a list of { \"name\", \"type\" }, got %s",
+                      where, key, luaL_typename(L, -1));
     for (int i = 1; ok && lua_istable(L, -1) && i <= (int)lua_objlen(L, -1); i++) {
         lua_rawgeti(L, -1, i);
         ok = read_field(L, kind, i, is_nullable, where, err);
@@ -253,7 +267,8 @@ static bool read_kind(lua_State *L, struct kind *kind, const char *where, struct
     size_t unique_count;
 
     if (!check_keys(L, keys, where, err) || !read_fields(L, kind, "fields", false, where, err) ||
-        !read_fields(L, kind, "nullable", true, where, err) || !read_names(L, kind, "unique", where, unique, &unique_count, err) ||
+        !read_fields(L, kind, "nullable", true, where, err) ||
+        !read_names(L, kind, "unique", where, unique, &unique_count, err) ||
         !read_names(L, kind, "shard", where, kind->shard, &kind->shard_count, err))
         return false;
     for (size_t f = 0; unique_count > 0 && f < kind->field_count; f++)
@@ -274,7 +289,9 @@ bool script_load_kinds(struct script *script, struct program *program, struct ac
     static const char *const ends[] = {".lua", NULL};
     size_t count;
     char **names = list_files(script->app_dir, "kinds", ends, &count);
-    bool ok = count > 0 || acc_fail(err, ACC_EINPUT, "%s/kinds: wanted at least one kind, a file NAME.lua", script->app_dir);
+    bool ok = count > 0 ||
+              acc_fail(err, ACC_EINPUT, "%s/kinds: wanted at least one kind, a file NAME.lua",
+                       script->app_dir);
 
     for (size_t i = 0; ok && i < count; i++) {
         struct kind *kind = acc_zalloc(sizeof(*kind));
@@ -310,27 +327,32 @@ static const char *kind_near(const struct catalog *catalog, const char *name)
     return name_suggest(name, names, catalog->count);
 }
 
-static struct kind *find_kind(const struct catalog *catalog, const char *name, const char *where, const char *key, struct acc_error *err)
+static struct kind *find_kind(const struct catalog *catalog, const char *name, const char *where,
+                              const char *key, struct acc_error *err)
 {
     struct kind *kind = name == NULL ? NULL : catalog_find(catalog, name);
 
     if (kind == NULL) {
         const char *near = name == NULL ? NULL : kind_near(catalog, name);
-        acc_fail(err, ACC_EINPUT, "%s: %s: wanted the name of a kind, got \"%.60s\"%s%s%s", where, key, name == NULL ? "nothing" : name,
-                 near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"");
+        acc_fail(err, ACC_EINPUT, "%s: %s: wanted the name of a kind, got \"%.60s\"%s%s%s", where,
+                 key, name == NULL ? "nothing" : name, near == NULL ? "" : ", did you mean \"",
+                 near == NULL ? "" : near, near == NULL ? "" : "\"");
     }
     return kind;
 }
 
 /* One shape, a list of field names, at the top of the stack. */
-static bool read_shape(lua_State *L, struct lifecycle *lifecycle, struct kind *kind, const char *where, struct acc_error *err)
+static bool read_shape(lua_State *L, struct lifecycle *lifecycle, struct kind *kind,
+                       const char *where, struct acc_error *err)
 {
     struct shape shape = {0};
     uint64_t mask = 0;
 
     if (!lua_istable(L, -1))
-        return acc_fail(err, ACC_EINPUT, "%s: friends.%s: wanted a list of look-ups, each a list of field names: %s = { { \"%s\" } }", where,
-                        kind->name, kind->name, kind->fields[0].name);
+        return acc_fail(err, ACC_EINPUT,
+                        "%s: friends.%s: wanted a list of look-ups, each a list of field names: %s "
+                        "= { { \"%s\" } }",
+                        where, kind->name, kind->name, kind->fields[0].name);
     for (int i = 1; i <= (int)lua_objlen(L, -1); i++) {
         lua_rawgeti(L, -1, i);
         const char *name = lua_tostring(L, -1);
@@ -340,8 +362,10 @@ static bool read_shape(lua_State *L, struct lifecycle *lifecycle, struct kind *k
             names[k] = kind->fields[k].name;
         const char *near = name == NULL ? NULL : name_suggest(name, names, kind->field_count);
         if (f < 0)
-            acc_fail(err, ACC_EINPUT, "%s: friends.%s: %s has no field \"%.60s\"%s%s%s", where, kind->name, kind->name,
-                     name == NULL ? "?" : name, near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near, near == NULL ? "" : "\"");
+            acc_fail(err, ACC_EINPUT, "%s: friends.%s: %s has no field \"%.60s\"%s%s%s", where,
+                     kind->name, kind->name, name == NULL ? "?" : name,
+                     near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near,
+                     near == NULL ? "" : "\"");
         lua_pop(L, 1);
         if (f < 0)
             return false;
@@ -363,24 +387,29 @@ static bool read_shape(lua_State *L, struct lifecycle *lifecycle, struct kind *k
     if (shape.count == 0) {
         lifecycle->has_mirror = true;
         if (!lifecycle->is_monotone)
-            return acc_fail(err, ACC_EINPUT, "%s: friends.%s = { {} } mirrors the whole kind, which wants monotone = true", where, kind->name);
+            return acc_fail(
+                err, ACC_EINPUT,
+                "%s: friends.%s = { {} } mirrors the whole kind, which wants monotone = true",
+                where, kind->name);
     }
     return true;
 }
 
-static bool read_friends(lua_State *L, const struct catalog *catalog, struct lifecycle *lifecycle, const char *where, struct acc_error *err)
+static bool read_friends(lua_State *L, const struct catalog *catalog, struct lifecycle *lifecycle,
+                         const char *where, struct acc_error *err)
 {
     bool ok = true;
 
     lua_getfield(L, -1, "friends");
     if (!lua_isnil(L, -1) && !lua_istable(L, -1))
-        ok = acc_fail(err, ACC_EINPUT, "%s: friends: wanted { KIND = { { \"field\" } } }, got %s", where, luaL_typename(L, -1));
+        ok = acc_fail(err, ACC_EINPUT, "%s: friends: wanted { KIND = { { \"field\" } } }, got %s",
+                      where, luaL_typename(L, -1));
     /* In the catalog's order, so that shape numbers do not depend on Lua's. */
     for (size_t k = 0; ok && lua_istable(L, -1) && k < catalog->count; k++) {
         lua_getfield(L, -1, catalog->kinds[k]->name);
         if (!lua_isnil(L, -1) && !lua_istable(L, -1))
-            ok = acc_fail(err, ACC_EINPUT, "%s: friends.%s: wanted a list of look-ups, got %s", where, catalog->kinds[k]->name,
-                          luaL_typename(L, -1));
+            ok = acc_fail(err, ACC_EINPUT, "%s: friends.%s: wanted a list of look-ups, got %s",
+                          where, catalog->kinds[k]->name, luaL_typename(L, -1));
         for (int i = 1; ok && lua_istable(L, -1) && i <= (int)lua_objlen(L, -1); i++) {
             lua_rawgeti(L, -1, i);
             ok = read_shape(L, lifecycle, catalog->kinds[k], where, err);
@@ -402,13 +431,15 @@ static bool read_friends(lua_State *L, const struct catalog *catalog, struct lif
     return ok;
 }
 
-static bool read_finds(lua_State *L, const struct catalog *catalog, struct lifecycle *lifecycle, const char *where, struct acc_error *err)
+static bool read_finds(lua_State *L, const struct catalog *catalog, struct lifecycle *lifecycle,
+                       const char *where, struct acc_error *err)
 {
     bool ok = true;
 
     lua_getfield(L, -1, "finds");
     if (!lua_isnil(L, -1) && !lua_istable(L, -1))
-        ok = acc_fail(err, ACC_EINPUT, "%s: finds: wanted a list of kinds, got %s", where, luaL_typename(L, -1));
+        ok = acc_fail(err, ACC_EINPUT, "%s: finds: wanted a list of kinds, got %s", where,
+                      luaL_typename(L, -1));
     for (int i = 1; ok && lua_istable(L, -1) && i <= (int)lua_objlen(L, -1); i++) {
         lua_rawgeti(L, -1, i);
         struct kind *kind = find_kind(catalog, lua_tostring(L, -1), where, "finds", err);
@@ -416,7 +447,8 @@ static bool read_finds(lua_State *L, const struct catalog *catalog, struct lifec
         if (kind == NULL)
             ok = false;
         else if (lifecycle->find_count == LIFECYCLE_FINDS_MAX)
-            ok = acc_fail(err, ACC_ELIMIT, "%s: finds more than %d kinds", where, LIFECYCLE_FINDS_MAX);
+            ok = acc_fail(err, ACC_ELIMIT, "%s: finds more than %d kinds", where,
+                          LIFECYCLE_FINDS_MAX);
         else
             lifecycle->finds[lifecycle->find_count++] = kind;
     }
@@ -426,19 +458,22 @@ static bool read_finds(lua_State *L, const struct catalog *catalog, struct lifec
 
 static bool check_functions(lua_State *L, const char *where, struct acc_error *err)
 {
-    static const char *const functions[] = {"process_data", "load", "abort_early", "load_friends", "abort_late", NULL};
+    static const char *const functions[] = {"process_data", "load",       "abort_early",
+                                            "load_friends", "abort_late", NULL};
     bool ok = true;
 
     for (size_t i = 0; ok && functions[i] != NULL; i++) {
         lua_getfield(L, -1, functions[i]);
         if (!lua_isfunction(L, -1) && (i == 0 || !lua_isnil(L, -1)))
-            ok = acc_fail(err, ACC_EINPUT, "%s: wanted a function %s, got %s", where, functions[i], luaL_typename(L, -1));
+            ok = acc_fail(err, ACC_EINPUT, "%s: wanted a function %s, got %s", where, functions[i],
+                          luaL_typename(L, -1));
         lua_pop(L, 1);
     }
     return ok;
 }
 
-static bool read_numbers(lua_State *L, struct lifecycle *lifecycle, const char *where, struct acc_error *err)
+static bool read_numbers(lua_State *L, struct lifecycle *lifecycle, const char *where,
+                         struct acc_error *err)
 {
     bool ok = true;
 
@@ -448,8 +483,10 @@ static bool read_numbers(lua_State *L, struct lifecycle *lifecycle, const char *
     else if (lua_isnumber(L, -1) && lua_tonumber(L, -1) >= -1e6 && lua_tonumber(L, -1) <= 1e6)
         lifecycle->priority = (int32_t)lua_tonumber(L, -1);
     else if (!lua_isnil(L, -1))
-        ok = acc_fail(err, ACC_EINPUT, "%s: priority: wanted a number within a million or a function of the data, got %s", where,
-                      luaL_typename(L, -1));
+        ok = acc_fail(
+            err, ACC_EINPUT,
+            "%s: priority: wanted a number within a million or a function of the data, got %s",
+            where, luaL_typename(L, -1));
     lua_pop(L, 1);
     lua_getfield(L, -1, "throttle");
     if (lua_isfunction(L, -1)) { /* asked once, when the module is loaded */
@@ -461,17 +498,19 @@ static bool read_numbers(lua_State *L, struct lifecycle *lifecycle, const char *
     if (ok && lua_isnumber(L, -1) && lua_tonumber(L, -1) > 0)
         lifecycle->throttle = lua_tonumber(L, -1);
     else if (ok && !lua_isnil(L, -1))
-        ok = acc_fail(err, ACC_EINPUT, "%s: throttle: wanted events a second above 0, or nil", where);
+        ok = acc_fail(err, ACC_EINPUT, "%s: throttle: wanted events a second above 0, or nil",
+                      where);
     lua_pop(L, 1);
     return ok;
 }
 
-static bool read_lifecycle(struct script *script, const struct catalog *catalog, struct lifecycle *lifecycle, const char *where,
-                           struct acc_error *err)
+static bool read_lifecycle(struct script *script, const struct catalog *catalog,
+                           struct lifecycle *lifecycle, const char *where, struct acc_error *err)
 {
-    static const char *const keys[] = {"on",          "friends",      "finds",      "monotone",     "load",     "abort_early",
-                                       "load_friends", "abort_late",  "process_data", "throttle",   "priority", "examples",
-                                       "doc",         NULL};
+    static const char *const keys[] = {"on",           "friends",     "finds",        "monotone",
+                                       "load",         "abort_early", "load_friends", "abort_late",
+                                       "process_data", "throttle",    "priority",     "examples",
+                                       "doc",          NULL};
     lua_State *L = script->L;
 
     if (!check_keys(L, keys, where, err))
@@ -485,15 +524,18 @@ static bool read_lifecycle(struct script *script, const struct catalog *catalog,
     lua_pop(L, 1);
     if (!is_bool)
         return acc_fail(err, ACC_EINPUT, "%s: monotone: wanted true or false", where);
-    return lifecycle->on != NULL && check_functions(L, where, err) && read_numbers(L, lifecycle, where, err) &&
-           read_friends(L, catalog, lifecycle, where, err) && read_finds(L, catalog, lifecycle, where, err);
+    return lifecycle->on != NULL && check_functions(L, where, err) &&
+           read_numbers(L, lifecycle, where, err) &&
+           read_friends(L, catalog, lifecycle, where, err) &&
+           read_finds(L, catalog, lifecycle, where, err);
 }
 
 /* A global that a module makes or misspells is an error that names its line. */
 static bool forbid_globals(lua_State *L, struct acc_error *err)
 {
     static const char code[] =
-        "setmetatable(_G, { __newindex = function(_, k) error('global \"' .. tostring(k) .. '\": write local ' .. tostring(k), 2) end,"
+        "setmetatable(_G, { __newindex = function(_, k) error('global \"' .. tostring(k) .. '\": "
+        "write local ' .. tostring(k), 2) end,"
         " __index = function(_, k) error('no global \"' .. tostring(k) .. '\"', 2) end })";
 
     if (luaL_loadbuffer(L, code, sizeof(code) - 1, "=globals") != 0)
@@ -526,7 +568,8 @@ bool script_load_lifecycles(struct script *script, struct program *program, stru
         stem(names[i], name, sizeof(name));
         snprintf(where, sizeof(where), "lifecycles/%.100s", names[i]);
         lifecycle->path = acc_strdup(where);
-        ok = name_check(where, name, err) && load_module(script, "lifecycles", names[i], lifecycle->module_sha, err);
+        ok = name_check(where, name, err) &&
+             load_module(script, "lifecycles", names[i], lifecycle->module_sha, err);
         if (!ok)
             break;
         snprintf(lifecycle->name, sizeof(lifecycle->name), "%.41s", name);

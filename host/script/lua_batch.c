@@ -85,7 +85,9 @@ static int l_full(lua_State *L)
         /* One event of a lifecycle that reads inside its transaction must fit it. */
         if (batch->hot.find_count < 50 * (uint32_t)batch->settings->worker.batch_finds)
             return 0;
-        acc_fail(&err, ACC_ELIMIT, "more than %u finds in one event of a lifecycle that is not monotone", batch->hot.find_count);
+        acc_fail(&err, ACC_ELIMIT,
+                 "more than %u finds in one event of a lifecycle that is not monotone",
+                 batch->hot.find_count);
         return lua_raise(L, &err);
     }
     if (!batch->flush(batch, &err))
@@ -112,7 +114,8 @@ static int l_park(lua_State *L)
     const char *text = luaL_checkstring(L, 2);
 
     luaL_argcheck(L, event >= 0 && event < (lua_Integer)batch->hot.event_count, 1, "no such event");
-    log_warn("lifecycle", "lifecycle=%s event=failed error=%s", batch->lifecycle->name, log_quote(text));
+    log_warn("lifecycle", "lifecycle=%s event=failed error=%s", batch->lifecycle->name,
+             log_quote(text));
     batch_park_event(batch, (uint32_t)event, text, luaL_checkstring(L, 3), false);
     return 0;
 }
@@ -218,9 +221,18 @@ static void set_pointer(lua_State *L, const char *name, void *pointer)
 static void push_host(lua_State *L, struct script *script)
 {
     static const luaL_Reg functions[] = {
-        {"rows", l_rows},       {"rows_struct", l_rows_struct}, {"mirror_version", l_mirror_version}, {"fetch", l_fetch},
-        {"full", l_full},       {"is_fatal", l_is_fatal},       {"park", l_park},                     {"reason", l_reason},
-        {"suggest", l_suggest}, {"json", l_json},               {"query", l_query},                   {NULL, NULL},
+        {"rows", l_rows},
+        {"rows_struct", l_rows_struct},
+        {"mirror_version", l_mirror_version},
+        {"fetch", l_fetch},
+        {"full", l_full},
+        {"is_fatal", l_is_fatal},
+        {"park", l_park},
+        {"reason", l_reason},
+        {"suggest", l_suggest},
+        {"json", l_json},
+        {"query", l_query},
+        {NULL, NULL},
     };
     struct batch *batch = script->batch;
 
@@ -331,7 +343,8 @@ static void keep_functions(lua_State *L, struct script_lifecycle *side)
     lua_getfield(L, -1, "process");
     side->process = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_getfield(L, -1, "priority_of");
-    side->priority_of = lua_isnil(L, -1) ? (lua_pop(L, 1), LUA_NOREF) : luaL_ref(L, LUA_REGISTRYINDEX);
+    side->priority_of =
+        lua_isnil(L, -1) ? (lua_pop(L, 1), LUA_NOREF) : luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 static bool declare_hot(lua_State *L, struct acc_error *err)
@@ -411,7 +424,8 @@ bool script_gather(struct lifecycle *lifecycle, struct batch *batch, struct acc_
     return script_call(script->L, 1, 0, err) || failed(script, batch, err);
 }
 
-bool script_process(struct lifecycle *lifecycle, struct batch *batch, uint32_t *next, struct acc_error *err)
+bool script_process(struct lifecycle *lifecycle, struct batch *batch, uint32_t *next,
+                    struct acc_error *err)
 {
     struct script_lifecycle *side = lifecycle->script;
     struct script *script = side->script;
@@ -439,7 +453,8 @@ int32_t script_priority_of(struct lifecycle *lifecycle, const struct acc_row *ro
     lua_rawgeti(script->L, LUA_REGISTRYINDEX, side->priority_of);
     lua_pushlightuserdata(script->L, (void *)row);
     if (!script_call(script->L, 1, 1, &err)) {
-        log_warn("lifecycle", "lifecycle=%s event=\"priority failed\" error=%s", lifecycle->name, log_quote(err.text));
+        log_warn("lifecycle", "lifecycle=%s event=\"priority failed\" error=%s", lifecycle->name,
+                 log_quote(err.text));
         return 0;
     }
     int32_t value = (int32_t)lua_tointeger(script->L, -1);

@@ -50,7 +50,8 @@ static void set_path(lua_State *L, const char *app_dir)
     lua_pop(L, 1);
 }
 
-static void set_registry(lua_State *L, const struct settings *settings, const char *app_dir, const char *native_dir)
+static void set_registry(lua_State *L, const struct settings *settings, const char *app_dir,
+                         const char *native_dir)
 {
     if (app_dir != NULL) {
         lua_pushstring(L, app_dir);
@@ -68,7 +69,8 @@ static void set_registry(lua_State *L, const struct settings *settings, const ch
     lua_setfield(L, LUA_REGISTRYINDEX, LUA_SETTINGS);
 }
 
-struct script *script_new(const struct settings *settings, const char *app_dir, const char *native_dir, struct acc_error *err)
+struct script *script_new(const struct settings *settings, const char *app_dir,
+                          const char *native_dir, struct acc_error *err)
 {
     lua_State *L = luaL_newstate();
 
@@ -119,18 +121,21 @@ void script_set_database(struct script *script, const char *conninfo, const char
     lua_setfield(script->L, LUA_REGISTRYINDEX, LUA_SCHEMA);
 }
 
-bool script_load(struct script *script, struct program *program, bool kinds_only, struct acc_error *err)
+bool script_load(struct script *script, struct program *program, bool kinds_only,
+                 struct acc_error *err)
 {
     *program = (struct program){0};
     script->program = program;
     if (script->app_dir == NULL)
         return acc_fail(err, ACC_EINPUT, "no app is given");
-    if (!script_program_sha(script->app_dir, program->sha, err) || !script_load_kinds(script, program, err))
+    if (!script_program_sha(script->app_dir, program->sha, err) ||
+        !script_load_kinds(script, program, err))
         return false;
     return kinds_only || script_load_lifecycles(script, program, err);
 }
 
-bool script_run(struct script *script, const char *path, int argc, char **argv, struct acc_error *err)
+bool script_run(struct script *script, const char *path, int argc, char **argv,
+                struct acc_error *err)
 {
     lua_State *L = script->L;
 

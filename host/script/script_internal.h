@@ -13,28 +13,31 @@ struct script {
     struct program *program; /* what it has loaded */
     struct batch *batch;     /* the driver is bound to it; NULL before the first */
     int driver;              /* reference: the driver module */
-    int modules;             /* reference: list of { module, friends, finds … } as lua_app.c made it */
-    struct acc_error fatal;  /* why a write in the middle of a callback failed */
+    int modules; /* reference: list of { module, friends, finds … } as lua_app.c made it */
+    struct acc_error fatal; /* why a write in the middle of a callback failed */
     bool is_fatal;
 };
 
 /* A lifecycle's side of the border. */
 struct script_lifecycle {
     struct script *script;
-    size_t number;  /* in program->lifecycles */
+    size_t number;                    /* in program->lifecycles */
     int gather, process, priority_of; /* references, LUA_NOREF before the driver is bound */
 };
 
 /* lua_app.c: kinds/ and lifecycles/ into program; leaves the table for the driver in script->modules. */
-bool script_load_kinds(struct script *script, struct program *program, struct acc_error *err) ACC_MUST_CHECK;
-bool script_load_lifecycles(struct script *script, struct program *program, struct acc_error *err) ACC_MUST_CHECK;
+bool script_load_kinds(struct script *script, struct program *program,
+                       struct acc_error *err) ACC_MUST_CHECK;
+bool script_load_lifecycles(struct script *script, struct program *program,
+                            struct acc_error *err) ACC_MUST_CHECK;
 /* SHA-256 over all files of the app that shape it, hex. */
 bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err) ACC_MUST_CHECK;
 
 /* lua_batch.c: binds the driver to batch (once), fills the lifecycles' function pointers. */
 bool script_bind(struct script *script, struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
 bool script_gather(struct lifecycle *lifecycle, struct batch *batch, struct acc_error *err);
-bool script_process(struct lifecycle *lifecycle, struct batch *batch, uint32_t *next, struct acc_error *err);
+bool script_process(struct lifecycle *lifecycle, struct batch *batch, uint32_t *next,
+                    struct acc_error *err);
 int32_t script_priority_of(struct lifecycle *lifecycle, const struct acc_row *row);
 
 /* lua_pcall with a traceback; err gets the message, prefixed by nothing. Pops what it called. */

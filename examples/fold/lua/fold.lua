@@ -52,7 +52,8 @@ local function show(sentences)
   local ids, count = shown.ids, sentences:count()
   for i = #ids + 1, count do
     local row = sentences:get(i)
-    check(C.fold_add_sentence(shown.fold, row.words, #row.words))
+    local words = row.words
+    check(C.fold_add_sentence(shown.fold, words, #words))
     ids[i] = row._id
   end
 end
@@ -166,24 +167,30 @@ end
 --- Blocks of one axis more, the given ortho being one of two facing sides along it.
 ---@return fold.Blocks
 function M.up(sentences, ortho, side)
-  check(C.fold_up(fold_of(sentences), ortho.axes, #ortho.axes, ortho.words, #ortho.words, side))
+  local axes, words = ortho.axes, ortho.words
+  check(C.fold_up(fold_of(sentences), axes, #axes, words, #words, side))
   return blocks
 end
 
 --- Blocks of one step more along one axis.
 ---@return fold.Blocks
 function M.over(sentences, ortho, side)
-  check(C.fold_over(fold_of(sentences), ortho.axes, #ortho.axes, ortho.words, #ortho.words, side))
+  local axes, words = ortho.axes, ortho.words
+  check(C.fold_over(fold_of(sentences), axes, #axes, words, #words, side))
   return blocks
 end
 
---- An ortho with two or more long axes does not go up: what would come of it comes by over.
+--- An ortho with two or more long axes does not go up: what would come of it comes by over. Nor does one
+--- that has as many axes as the settings allow.
 ---@return boolean stays, string? reason
 function M.stays_flat(ortho)
-  if not ortho.dims:find("^%d+,1$") and not ortho.dims:find("^%d+,1,") then
+  local dims = ortho.dims -- largest first, so one look at the second number tells
+  local comma = dims:find(",", 1, true)
+  local after = dims:byte(comma + 2)
+  if dims:byte(comma + 1) ~= 49 or (after and after ~= 44) then -- "1", then "," or the end
     return true, "two long axes"
   end
-  if M.max_dims and select(2, ortho.dims:gsub(",", "")) + 1 >= M.max_dims then
+  if M.max_dims and (#dims - comma + 1) / 2 + 1 >= M.max_dims then -- behind the comma: 1 or 1,1 or 1,1,1 ...
     return true, "max_dims"
   end
   return false

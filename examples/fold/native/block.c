@@ -94,7 +94,7 @@ int32_t block_read(struct block *block, const struct words *words, const char *a
 {
     const char *names[FOLD_AXES_MAX];
     size_t name_bytes[FOLD_AXES_MAX];
-    bool unknown;
+    bool unknown = false;
 
     int32_t result = axes == NULL ? 1 : read_axes(block, axes, axes_bytes, names, name_bytes);
     if (result == 1)
@@ -220,8 +220,8 @@ int32_t block_write(const struct block *block, const struct words *words, struct
 
     for (int32_t axis = 0; axis < block->axes; axis++) { /* insertion sort by name */
         int32_t at = axis;
-        for (; at > 0 && words_compare(words, block_name(block, order[at - 1]),
-                                       block_name(block, axis)) > 0;
+        for (; at > 0 &&
+               words_compare(words, block_name(block, order[at - 1]), block_name(block, axis)) > 0;
              at--)
             order[at] = order[at - 1];
         order[at] = axis;

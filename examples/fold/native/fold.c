@@ -76,9 +76,8 @@ int32_t fold_add_sentence(struct fold *fold, const char *words, size_t bytes)
     if (at < bytes || count == 0)
         return FOLD_EINPUT;
 
-    fold->broken =
-        !runs_add(&fold->after, fold->sentence, count, false, fold->sentence_count) ||
-        !runs_add(&fold->before, fold->sentence, count, true, fold->sentence_count);
+    fold->broken = !runs_add(&fold->after, fold->sentence, count, false, fold->sentence_count) ||
+                   !runs_add(&fold->before, fold->sentence, count, true, fold->sentence_count);
     return fold->broken ? FOLD_EMEMORY : fold->sentence_count++;
 }
 

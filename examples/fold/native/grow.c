@@ -103,7 +103,8 @@ static int32_t line_across(const struct grow *grow, int32_t border)
 {
     const struct runs *runs = runs_across(grow);
     int32_t length = grow->block.sizes[grow->axis];
-    int32_t step = grow->before ? -grow->block.strides[grow->axis] : grow->block.strides[grow->axis];
+    int32_t step =
+        grow->before ? -grow->block.strides[grow->axis] : grow->block.strides[grow->axis];
     int32_t cell = border - (length - 1) * step;
     int32_t state = RUN_ROOT;
 
@@ -319,8 +320,8 @@ static bool fits_lines(const struct grow *grow, int32_t p, int32_t word)
 /* Axes that come before the axis of growth, once word is at place p. */
 static int32_t ahead_with(struct grow *grow, int32_t p, int32_t word)
 {
-    int32_t ahead = grow->depth == 0 ? count_ahead(grow)
-                                     : grow->places[grow->order[grow->depth - 1]].ahead;
+    int32_t ahead =
+        grow->depth == 0 ? count_ahead(grow) : grow->places[grow->order[grow->depth - 1]].ahead;
 
     if (p == 0 && grow->name == WORD_NONE) {
         grow->name = word;
@@ -356,8 +357,8 @@ static void join(struct grow *grow)
 {
     const struct block *block = &grow->block;
     struct block *result = &grow->result;
-    int32_t inner = block->strides[grow->axis];          /* cells of one word along axis */
-    int32_t run = inner * block->sizes[grow->axis];      /* cells of one line along axis */
+    int32_t inner = block->strides[grow->axis];     /* cells of one word along axis */
+    int32_t run = inner * block->sizes[grow->axis]; /* cells of one line along axis */
     int32_t outer = block->cells / run;
     int32_t *out = result->words;
     const struct grow_place *place = grow->places;
@@ -390,8 +391,7 @@ static int32_t mark_sentence(struct grow *grow, int32_t sentence, int32_t *count
 {
     if ((size_t)sentence >= grow->marks_count) {
         size_t wanted = (size_t)sentence + 1;
-        if (!memory_reserve((void **)&grow->marks, &grow->marks_room, wanted,
-                            sizeof *grow->marks))
+        if (!memory_reserve((void **)&grow->marks, &grow->marks_room, wanted, sizeof *grow->marks))
             return FOLD_EMEMORY;
         memset(grow->marks + grow->marks_count, 0,
                (grow->marks_room - grow->marks_count) * sizeof *grow->marks);

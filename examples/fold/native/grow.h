@@ -39,7 +39,7 @@ struct grow {
     int32_t side_stride[FOLD_AXES_MAX]; /* in places of the layer */
     int32_t count;                      /* of places */
     struct grow_place *places;          /* row-major */
-    int32_t *at;    /* count * sides: where a place lies along each side */
+    int32_t *at;                        /* count * sides: where a place lies along each side */
     int32_t *line;  /* count * sides: state of the words of the layer that lead to a place */
     int32_t *order; /* in which order the places are filled */
     size_t places_room, at_room, line_room, order_room;

@@ -85,8 +85,8 @@ static bool add_edge(struct runs *runs, int32_t from, int32_t word, int32_t to)
 /* Splits off the runs of state q that are at most length words long: p and its links lead to them. */
 static int32_t split(struct runs *runs, int32_t p, int32_t word, int32_t q)
 {
-    int32_t clone = add_state(runs, runs->states[p].length + 1, runs->states[q].link,
-                              runs->states[q].sentence);
+    int32_t clone =
+        add_state(runs, runs->states[p].length + 1, runs->states[q].link, runs->states[q].sentence);
 
     if (clone == RUN_NONE)
         return RUN_NONE;

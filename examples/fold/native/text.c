@@ -114,8 +114,8 @@ int32_t text_next(struct text *text)
 
         if (text->sentence_used > INT32_MAX - 8)
             return FOLD_ELARGE;
-        if (!memory_reserve((void **)&text->sentence, &text->sentence_room,
-                            text->sentence_used + 5, 1))
+        if (!memory_reserve((void **)&text->sentence, &text->sentence_room, text->sentence_used + 5,
+                            1))
             return FOLD_EMEMORY;
         if (between)
             text->sentence[text->sentence_used++] = ' ';

@@ -68,8 +68,8 @@ struct acc_batch {
     uint32_t run_count;    /* events that this turn runs: 0 .. run_count-1 */
     uint32_t handle_count; /* look-ups made so far */
     uint32_t handle_limit;
-    uint32_t find_count;   /* finds of all kinds so far */
-    uint32_t find_limit;   /* finds that end the turn */
+    uint32_t find_count; /* finds of all kinds so far */
+    uint32_t find_limit; /* finds that end the turn */
     uint32_t friend_id_count;
     uint32_t friend_id_limit;
 };
