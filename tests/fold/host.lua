@@ -237,11 +237,11 @@ end
 
 --- The canonical dump of the orthos, by the example's own means.
 function M.dump(facts)
-  local fold, lines = require("fold"), {}
+  local ortho, lines = require("ortho"), {}
   for _, row in ipairs(facts.rows.ortho) do
-    lines[#lines + 1] = fold.dump_line(row)
+    lines[#lines + 1] = ortho.line(row)
   end
-  return fold.dump(lines), #lines
+  return ortho.dump(lines), #lines
 end
 
 --- SHA-256 in hex.

@@ -18,7 +18,11 @@ function M.process_data(edge, paths, found)
 end
 
 M.examples = {
-  hit = { data = { from = 2, to = 3 }, friends = { { { from = 1, to = 2 } } }, found = { path = { { 2, 3 }, { 1, 3 } } } },
+  hit = {
+    data = { from = 2, to = 3 },
+    friends = { { { from = 1, to = 2 } } },
+    found = { path = { { 2, 3 }, { 1, 3 } } },
+  },
   miss = { data = { from = 2, to = 3 }, friends = { {} }, found = { path = { { 2, 3 } } } },
 }
 
