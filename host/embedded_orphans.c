@@ -208,7 +208,7 @@ static bool wait_until_alone(const struct cluster *cluster, struct survey *surve
             return true;
         int pid = survey->leader != 0 ? survey->leader : survey->found;
         if (!is_told)
-            log_info("embedded", "waiting_for_server_of_earlier_host=%d", pid);
+            log_debug("embedded", "waiting_for_server_of_earlier_host=%d", pid);
         is_told = true;
         if (waited_ms > (survey->is_stopping ? ORPHAN_STOPPING_MS : ORPHAN_WAIT_MS))
             return acc_fail(
