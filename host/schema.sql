@@ -18,7 +18,7 @@ INSERT INTO routing SELECT 0 WHERE NOT EXISTS (SELECT FROM routing);
 CREATE TABLE IF NOT EXISTS generation (id int4 PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), sha text NOT NULL);
 
 -- One row per writer (worker, ingest, script): a connection that writes. Part of batch and packet ids.
-CREATE TABLE IF NOT EXISTS epoch (id int4 PRIMARY KEY, role text NOT NULL, backend_pid int4 NOT NULL, backend_start timestamptz NOT NULL,
+CREATE TABLE IF NOT EXISTS epoch (id int4 PRIMARY KEY, role text NOT NULL, backend_pid int4 NOT NULL,
   host text NOT NULL, pid int4 NOT NULL, generation int4 NOT NULL, started timestamptz NOT NULL DEFAULT now(),
   folded bool NOT NULL DEFAULT false);
 

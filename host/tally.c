@@ -10,8 +10,8 @@ bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t ge
 {
     /* The advisory lock is held before the row can be seen: a row without its lock is a dead epoch. */
     static const char sql[] =
-        "INSERT INTO epoch (id, role, backend_pid, backend_start, host, pid, generation) "
-        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM epoch), $1, pg_backend_pid(), now(), $2, $3, "
+        "INSERT INTO epoch (id, role, backend_pid, host, pid, generation) "
+        "SELECT (SELECT coalesce(max(id), 0) + 1 FROM epoch), $1, pg_backend_pid(), $2, $3, "
         "$4 "
         "RETURNING id, pg_advisory_lock(current_schema()::regnamespace::oid::int4, "
         "CASE WHEN $1 = 'worker' THEN " EPOCH_WORKER " ELSE " EPOCH_OTHER " END + id)";

@@ -4,6 +4,7 @@
 #include "cli/progress.h"
 #include "cli/work.h"
 #include "queue.h"
+#include "tally.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,8 +23,9 @@ static bool is_fixpoint(const struct queue_state *state)
 static bool count_workers(struct pg *pg, int64_t *count, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
-        .sql = "SELECT count(*) FROM epoch e JOIN pg_stat_activity a ON a.pid = e.backend_pid "
-               "AND a.backend_start = e.backend_start WHERE e.role = 'worker' AND NOT e.folded"};
+        .sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 "
+               "AND classid = current_schema()::regnamespace::oid "
+               "AND objid >= " EPOCH_WORKER " AND objid < " EPOCH_OTHER};
     PGresult *res = pg_query(pg, &stmt, NULL, err);
 
     if (res == NULL)
