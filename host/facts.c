@@ -7,7 +7,15 @@
 /* Statements of one kind; their SQL is owned. */
 struct kind_statements {
     struct pg_stmt known, known_all, get;
-    struct pg_stmt insert_plain, insert_data, insert_friends;
+    struct pg_stmt insert[4]; /* by enum provenance */
+};
+
+/* What an INSERT says of a fact's origin. */
+enum provenance {
+    FROM_INGEST,  /* nothing */
+    FROM_DATA,    /* the data; no row has friends */
+    FROM_FRIEND,  /* the data and at most one friend a row */
+    FROM_FRIENDS, /* the data and any number of friends */
 };
 
 struct facts {
@@ -95,8 +103,27 @@ static char *get_sql(const struct kind *kind)
     return sql.data;
 }
 
-/* with: 0 no provenance (ingest), 1 the data, 2 data and friends. */
-static char *insert_sql(const struct kind *kind, int with)
+/* The parameters of `from` and the names of `names`, both behind commas, as a list of unnest($n) AS name. */
+static void unnest_each(const char *from, const char *names, struct buf *sql)
+{
+    while (*from != '\0') {
+        size_t f = strcspn(from + 2, ",");
+        size_t n = strcspn(names + 2, ",");
+
+        buf_text(sql, ", unnest(");
+        buf_add(sql, from + 2, f);
+        buf_text(sql, ") AS ");
+        buf_add(sql, names + 2, n);
+        from += 2 + f;
+        names += 2 + n;
+    }
+}
+
+/*
+ * The arrays are unnested side by side in a select list, which hands rows on one by one; in FROM each array would be written
+ * to a store of its own first.
+ */
+static char *insert_sql(const struct kind *kind, enum provenance with)
 {
     struct buf sql = {0};
     struct buf from = {0};
@@ -111,20 +138,28 @@ static char *insert_sql(const struct kind *kind, int with)
         buf_text(&values, ", ");
         facts_column_sql(kind, f, &param, &from, &names, &values);
     }
-    if (with >= 1) {
+    if (with >= FROM_DATA) {
         buf_printf(&from, ", $%d::uuid[]", ++param);
         buf_text(&names, ", data");
         buf_text(&values, ", u.data");
     }
-    if (with == 2) {
+    if (with == FROM_FRIEND) {
+        buf_printf(&from, ", $%d::uuid[]", ++param);
+        buf_text(&names, ", friend");
+        buf_text(&values, ", CASE WHEN u.friend IS NOT NULL THEN ARRAY[u.friend] END");
+    } else if (with == FROM_FRIENDS) {
         buf_printf(&from, ", $%d::int4[], $%d::int4[]", param + 1, param + 2);
         buf_text(&names, ", fa, fn");
-        buf_printf(&values, ", CASE WHEN u.fn > 0 THEN ($%d::uuid[])[u.fa:u.fa + u.fn - 1] END", param + 3);
+        buf_printf(&values,
+                   ", CASE WHEN u.fn > 0 THEN ($%d::uuid[])[u.fa:u.fa + u.fn - 1] END", param + 3);
         param += 3;
     }
-    buf_printf(&sql, "%s%s, _batch) SELECT u.id%s, $%d::int8 FROM unnest($1::uuid[]%s) AS u(id%s)", with >= 1 ? ", _data" : "",
-               with == 2 ? ", _friends" : "", values.data == NULL ? "" : values.data, param + 1,
-               from.data == NULL ? "" : from.data, names.data == NULL ? "" : names.data);
+    buf_printf(&sql, "%s%s, _batch) SELECT u.id%s, $%d::int8 FROM (SELECT unnest($1::uuid[]) AS id",
+               with >= FROM_DATA ? ", _data" : "", with >= FROM_FRIEND ? ", _friends" : "",
+               values.data == NULL ? "" : values.data, param + 1);
+    if (from.data != NULL)
+        unnest_each(from.data, names.data, &sql);
+    buf_text(&sql, ") AS u");
     buf_clear(&from);
     buf_clear(&names);
     buf_clear(&values);
@@ -144,9 +179,8 @@ struct facts *facts_new(const struct catalog *catalog)
         s->known.sql = known_sql(kind, false);
         s->known_all.sql = known_sql(kind, true);
         s->get.sql = get_sql(kind);
-        s->insert_plain.sql = insert_sql(kind, 0);
-        s->insert_data.sql = insert_sql(kind, 1);
-        s->insert_friends.sql = insert_sql(kind, 2);
+        for (int with = FROM_INGEST; with <= FROM_FRIENDS; with++)
+            s->insert[with].sql = insert_sql(kind, (enum provenance)with);
     }
     return facts;
 }

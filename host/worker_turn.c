@@ -497,7 +497,8 @@ static void end_turn(struct turn *turn)
     learn_pace(turn);
     retract(worker);
     if (turn->is_first_delivery) {
-        for (size_t i = 0; i < turn->whole; i++)
+        /* Those begun count as delivered, or one whose finds end the batch would never be completed. */
+        for (size_t i = 0; i < turn->count && turn->first[i] < turn->done; i++)
             turn->packets[i]->is_redelivered = true;
         give_back(turn, 0);
         keep_pushed(worker);

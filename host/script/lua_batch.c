@@ -166,6 +166,20 @@ static int l_json(lua_State *L)
     return 1;
 }
 
+/* part(name) -> the function that is host/script/NAME.lua */
+static int l_part(lua_State *L)
+{
+    size_t size;
+    const char *path = lua_pushfstring(L, "host/script/%s.lua", luaL_checkstring(L, 1));
+    const char *text = files_get(path, &size);
+
+    if (text == NULL)
+        return luaL_error(L, "no %s in the program", path);
+    if (luaL_loadbuffer(L, text, size, lua_pushfstring(L, "@%s", path)) != 0)
+        return lua_error(L);
+    return 1;
+}
+
 /* query(sql, ...) -> list of rows, tables by column name; texts, and numbers for int and float columns */
 static int l_query(lua_State *L)
 {
@@ -232,6 +246,7 @@ static void push_host(lua_State *L, struct script *script)
         {"suggest", l_suggest},
         {"json", l_json},
         {"query", l_query},
+        {"part", l_part},
         {NULL, NULL},
     };
     struct batch *batch = script->batch;
