@@ -52,15 +52,10 @@ static char *named_dir(const char *dir, const char *source, struct acc_error *er
 }
 
 /* The nearest folder with accrete.yaml, from here upward, or NULL with err. */
-static char *nearest_dir(struct acc_error *err)
+static char *dir_at_or_above(const char *start)
 {
-    char here[PATH_MAX];
-    char *path = getcwd(here, sizeof(here)) == NULL ? NULL : acc_strdup(here);
+    char *path = acc_strdup(start);
 
-    if (path == NULL) {
-        acc_fail_errno(err, "working directory");
-        return NULL;
-    }
     for (;;) {
         if (is_there(path, "accrete.yaml"))
             return path;
@@ -70,9 +65,29 @@ static char *nearest_dir(struct acc_error *err)
         slash[slash == path] = '\0';
     }
     free(path);
-    acc_fail(err, ACC_EINPUT,
-             "no app: wanted --app DIR, ACCRETE_APP, or accrete.yaml in \"%s\" or above it", here);
     return NULL;
+}
+
+static char *nearest_dir(struct acc_error *err)
+{
+    char here[PATH_MAX];
+
+    if (getcwd(here, sizeof(here)) == NULL) {
+        acc_fail_errno(err, "working directory");
+        return NULL;
+    }
+    char *path = dir_at_or_above(here);
+    if (path == NULL)
+        acc_fail(err, ACC_EINPUT,
+                 "no app: wanted --app DIR, ACCRETE_APP, or accrete.yaml in \"%s\" or above it", here);
+    return path;
+}
+
+char *app_of_file(const char *path)
+{
+    char real[PATH_MAX];
+
+    return realpath(path, real) == NULL ? NULL : dir_at_or_above(real);
 }
 
 static char *find_dir(const char *dir, struct acc_error *err)

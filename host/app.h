@@ -26,6 +26,8 @@ bool app_open(struct app *app, const char *dir, const char *const *overrides,
 void app_close(struct app *app);
 /* Whether there is an accrete.yaml here or above. */
 bool app_is_here(void);
+/* The folder of the app that the file at path belongs to, or NULL; caller frees. */
+char *app_of_file(const char *path);
 
 /* The pid of the process that holds the app's host lock (`accrete run`, or a command that started the private cluster); 0: nobody. */
 pid_t app_lock_holder(const struct app *app);

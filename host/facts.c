@@ -191,7 +191,8 @@ void facts_free(struct facts *facts)
         return;
     for (size_t i = 0; i < facts->count; i++) {
         struct kind_statements *s = &facts->statements[i];
-        struct pg_stmt *all[] = {&s->known, &s->known_all, &s->get, &s->insert_plain, &s->insert_data, &s->insert_friends};
+        struct pg_stmt *all[] = {&s->known,     &s->known_all, &s->get,      &s->insert[0],
+                                 &s->insert[1], &s->insert[2], &s->insert[3]};
 
         for (size_t k = 0; k < sizeof(all) / sizeof(*all); k++)
             free((char *)all[k]->sql);
@@ -210,6 +211,44 @@ void facts_free(struct facts *facts)
 }
 
 /* Columns out */
+
+/*
+ * An array of count elements of width bytes each and no NULL: the head and the elements' lengths are written, the value of
+ * element i is at the returned address + i * (4 + width).
+ */
+static char *fixed_array(struct buf *out, Oid element, size_t count, uint32_t width)
+{
+    uint32_t length = __builtin_bswap32(width);
+
+    buf_reset(out);
+    buf_reserve(out, 20 + count * (4 + width));
+    pg_array_begin(out, element);
+    uint32_t n = __builtin_bswap32((uint32_t)count);
+    memcpy(out->data + 12, &n, 4);
+    for (size_t i = 0; i < count; i++)
+        memcpy(out->data + 20 + i * (4 + width), &length, 4);
+    out->size = 20 + count * (4 + width);
+    out->data[out->size] = '\0';
+    return out->data + 24;
+}
+
+/* A column of 8-byte slots without NULL, which is most columns. false: it is another one, nothing is written. */
+static bool slot_column(const struct kind *kind, size_t f, struct acc_row **rows, size_t count,
+                        struct buf *out)
+{
+    if (kind->fields[f].type != FIELD_INT8 && kind->fields[f].type != FIELD_FLOAT8)
+        return false;
+    for (size_t i = 0; kind->fields[f].is_nullable && i < count; i++) {
+        if (row_is_null(rows[i], f))
+            return false;
+    }
+    char *to = fixed_array(out, element_oid(kind->fields[f].type), count, 8);
+    for (size_t i = 0; i < count; i++, to += 12) {
+        uint64_t wire = __builtin_bswap64((uint64_t)*row_int(rows[i], f));
+        memcpy(to, &wire, 8);
+    }
+    return true;
+}
 
 static void add_slot(struct buf *out, enum field_type type, uint64_t bits)
 {
@@ -298,6 +337,10 @@ void facts_column(const struct kind *kind, size_t f, struct acc_row **rows, size
         buf_reset(&scratch->part[p]);
     if (is_flat_array(field)) {
         flat_array_column(kind, f, rows, count, scratch, args);
+        return;
+    }
+    if (!field->is_array && slot_column(kind, f, rows, count, out)) {
+        pg_array(args, array_oid(field->type), out);
         return;
     }
     pg_array_begin(out, field->is_array ? PG_TEXT : element_oid(field->type));
@@ -419,11 +462,10 @@ bool facts_decode(const struct kind *kind, const PGresult *res, int row, int fir
 
 static void ids_array(struct buf *out, struct acc_row **rows, size_t count)
 {
-    buf_reset(out);
-    pg_array_begin(out, PG_UUID);
-    for (size_t i = 0; i < count; i++)
-        pg_array_add(out, rows[i]->id, 16);
-    pg_array_end(out, 0);
+    char *to = fixed_array(out, PG_UUID, count, 16);
+
+    for (size_t i = 0; i < count; i++, to += 20)
+        memcpy(to, rows[i]->id, 16);
 }
 
 bool facts_known_send(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
@@ -474,56 +516,79 @@ out:
     return ok;
 }
 
-bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
-                       int64_t batch_id, const struct acc_rows *data, const uint8_t *friend_ids, struct acc_error *err)
+/* The parameters that say what the rows come from, and so which statement takes them. */
+static enum provenance provenance_args(struct facts *facts, struct acc_row **rows, size_t count,
+                                       const struct acc_rows *data, const uint8_t *friend_ids,
+                                       struct pg_args *args)
 {
-    struct kind_statements *s = &facts->statements[kind->index];
-    struct pg_stmt *stmt = &s->insert_plain;
+    uint32_t most = 0;
+    size_t total = 0;
+    int32_t next = 1;
+
+    if (data == NULL)
+        return FROM_INGEST;
+    char *to = fixed_array(&facts->data, PG_UUID, count, 16);
+    for (size_t i = 0; i < count; i++, to += 20) {
+        memcpy(to, rows_at(data, rows[i]->event)->id, 16);
+        most = rows[i]->friend_count > most ? rows[i]->friend_count : most;
+        total += rows[i]->friend_count;
+    }
+    pg_array(args, PG_UUID_ARRAY, &facts->data);
+    if (most == 0)
+        return FROM_DATA;
+    if (most == 1 && total == count) {
+        to = fixed_array(&facts->friends, PG_UUID, count, 16);
+        for (size_t i = 0; i < count; i++, to += 20)
+            memcpy(to, friend_ids + (size_t)16 * rows[i]->friends_at, 16);
+        pg_array(args, PG_UUID_ARRAY, &facts->friends);
+        return FROM_FRIEND;
+    }
+    if (most == 1) {
+        buf_reset(&facts->friends);
+        pg_array_begin(&facts->friends, PG_UUID);
+        for (size_t i = 0; i < count; i++) {
+            if (rows[i]->friend_count == 0)
+                pg_array_null(&facts->friends);
+            else
+                pg_array_add(&facts->friends, friend_ids + (size_t)16 * rows[i]->friends_at, 16);
+        }
+        pg_array_end(&facts->friends, 0);
+        pg_array(args, PG_UUID_ARRAY, &facts->friends);
+        return FROM_FRIEND;
+    }
+    char *at = fixed_array(&facts->at, PG_INT4, count, 4);
+    char *n = fixed_array(&facts->n, PG_INT4, count, 4);
+    to = fixed_array(&facts->friends, PG_UUID, total, 16);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t at_wire = __builtin_bswap32((uint32_t)next);
+        uint32_t n_wire = __builtin_bswap32(rows[i]->friend_count);
+
+        memcpy(at + 8 * i, &at_wire, 4);
+        memcpy(n + 8 * i, &n_wire, 4);
+        next += (int32_t)rows[i]->friend_count;
+        for (uint32_t k = 0; k < rows[i]->friend_count; k++, to += 20)
+            memcpy(to, friend_ids + (size_t)16 * (rows[i]->friends_at + k), 16);
+    }
+    pg_array(args, PG_INT4_ARRAY, &facts->at);
+    pg_array(args, PG_INT4_ARRAY, &facts->n);
+    pg_array(args, PG_UUID_ARRAY, &facts->friends);
+    return FROM_FRIENDS;
+}
+
+bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *kind,
+                       struct acc_row **rows, size_t count, int64_t batch_id,
+                       const struct acc_rows *data, const uint8_t *friend_ids,
+                       struct acc_error *err)
+{
     struct pg_args args = {0};
 
     ids_array(&facts->ids, rows, count);
     pg_array(&args, PG_UUID_ARRAY, &facts->ids);
     for (size_t f = 0; f < kind->field_count; f++)
         facts_column(kind, f, rows, count, &facts->columns[f], &args);
-    if (data != NULL) {
-        bool has_friends = false;
-
-        stmt = &s->insert_data;
-        buf_reset(&facts->data);
-        pg_array_begin(&facts->data, PG_UUID);
-        for (size_t i = 0; i < count; i++) {
-            pg_array_add(&facts->data, rows_at(data, rows[i]->event)->id, 16);
-            has_friends |= rows[i]->friend_count > 0;
-        }
-        pg_array_end(&facts->data, 0);
-        pg_array(&args, PG_UUID_ARRAY, &facts->data);
-        if (has_friends) {
-            int32_t next = 1;
-
-            stmt = &s->insert_friends;
-            buf_reset(&facts->at);
-            buf_reset(&facts->n);
-            buf_reset(&facts->friends);
-            pg_array_begin(&facts->at, PG_INT4);
-            pg_array_begin(&facts->n, PG_INT4);
-            pg_array_begin(&facts->friends, PG_UUID);
-            for (size_t i = 0; i < count; i++) {
-                pg_array_int4(&facts->at, next);
-                pg_array_int4(&facts->n, (int32_t)rows[i]->friend_count);
-                next += (int32_t)rows[i]->friend_count;
-                for (uint32_t k = 0; k < rows[i]->friend_count; k++)
-                    pg_array_add(&facts->friends, friend_ids + (size_t)16 * (rows[i]->friends_at + k), 16);
-            }
-            pg_array_end(&facts->at, 0);
-            pg_array_end(&facts->n, 0);
-            pg_array_end(&facts->friends, 0);
-            pg_array(&args, PG_INT4_ARRAY, &facts->at);
-            pg_array(&args, PG_INT4_ARRAY, &facts->n);
-            pg_array(&args, PG_UUID_ARRAY, &facts->friends);
-        }
-    }
+    enum provenance with = provenance_args(facts, rows, count, data, friend_ids, &args);
     pg_int8(&args, batch_id);
-    return pg_send(pg, stmt, &args, err);
+    return pg_send(pg, &facts->statements[kind->index].insert[with], &args, err);
 }
 
 bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, const uint8_t *ids, size_t count,

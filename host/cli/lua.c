@@ -21,6 +21,10 @@ static bool find_app(struct cli *cli, struct place *place, int *exit_code)
     const char *env = getenv("ACCRETE_APP");
     struct acc_error err;
 
+    /* A script that lies in an app is that app's, wherever it is called from. */
+    if (cli->app_dir == NULL && (env == NULL || env[0] == '\0') && !app_is_here())
+        cli->app_dir = app_of_file(cli->argv[0]);
+
     cli->overrides[cli->override_count] = cli->log_override;
     cli->overrides[cli->override_count + 1] = NULL;
     place->has_app = app_open(&place->app, cli->app_dir, cli->overrides, &err);

@@ -46,28 +46,26 @@ end
 
 -- One native fold for one mirror of the sentences. Rows of a mirror keep their number, so only new
 -- ones are shown to it. Another mirror (a test's, a replay's) gets a fold of its own.
-local shown = { rows = nil, fold = nil, ids = {} }
+local shown = { rows = nil, fold = nil, words = {} }
 
 local function show(sentences)
-  local ids, count = shown.ids, sentences:count()
-  for i = #ids + 1, count do
-    local row = sentences:get(i)
-    local words = row.words
+  for i = #shown.words + 1, sentences:count() do
+    local words = sentences:get(i).words
     check(C.fold_add_sentence(shown.fold, words, #words))
-    ids[i] = row._id
+    shown.words[i] = words
   end
 end
 
 local function is_shown(sentences)
-  local ids = shown.ids
-  if shown.fold == nil or #ids > sentences:count() then
+  local words = shown.words
+  if shown.fold == nil or #words > sentences:count() then
     return false
   end
   if rawequal(shown.rows, sentences) then
     return true
   end
-  for i = 1, #ids do
-    if sentences:get(i)._id ~= ids[i] then
+  for i = 1, #words do
+    if sentences:get(i).words ~= words[i] then
       return false
     end
   end
@@ -84,10 +82,10 @@ local function fold_of(sentences)
     if shown.fold then
       C.fold_free(ffi.gc(shown.fold, nil)) -- at once: the collector does not see how large it is
     end
-    shown.fold, shown.ids = ffi.gc(fold, C.fold_free), {}
+    shown.fold, shown.words = ffi.gc(fold, C.fold_free), {}
   end
   shown.rows = sentences
-  if #shown.ids < sentences:count() then
+  if #shown.words < sentences:count() then
     show(sentences)
   end
   return shown.fold
