@@ -16,6 +16,7 @@ else
     trap stop_hosts EXIT
 fi
 export TMPDIR
+chmod o+x "$TMPDIR" # a private cluster of root runs as another user
 
 long=no
 [ "${1-}" != --long ] || long=yes
@@ -109,12 +110,28 @@ fixpoint()
     same "exit code of run" $code "$wanted"
 }
 
-# Starts a host in the background; host is its pid.
+# Starts a host in the background and waits until it runs; host is its pid.
 start_host()
 {
+    local before
+
+    touch "$app/host.log"
+    before=$(runs)
     "$ACCRETE" run --quiet --app "$app" "${settings[@]}" "$@" >>"$app/host.log" 2>&1 &
     host=$!
     hosts+=("$host")
+    until_true runs_more "$before"
+}
+
+runs()
+{
+    grep -c event=running "$app/host.log" || true
+}
+
+runs_more()
+{
+    kill -0 "$host" 2>/dev/null || fail "the host ended"
+    [ "$(runs)" != "$1" ]
 }
 
 stop_host()

@@ -121,5 +121,8 @@ refuses(0, "a:1,b:1", "x b a d") -- words of no sentence
 assert(C.fold_add_sentence(fold, "x b d", 5) == 0 and C.fold_add_sentence(fold, "x a d", 5) == 1)
 refuses(0, "a:1,b:1", "x b a d")
 refuses(C.FOLD_EINPUT, "b:1,b:1", "x b a d")
-assert(C.fold_add_sentence(fold, "", 0) == C.FOLD_EINPUT)
+for number, sentence in ipairs({ "", " ", "x  c d", " x c d", "x c d ", "\0", "x" }) do -- no runs, but a number
+  assert(C.fold_add_sentence(fold, sentence, #sentence) == number + 1)
+end
+refuses(0, "a:1,b:1", "x b a d")
 print(("ok: %d calls with any bytes gave a number, and %d blocks (seed %d)"):format(calls, found, seed))

@@ -115,12 +115,15 @@ end
 function M.words(list)
   local words, starts, ends = {}, {}, {}
   local start = 1
-  while start <= #list do
+  repeat
     local blank = list:find(" ", start, true) or #list + 1
+    if blank == start then
+      error(("wanted words with single blanks between, got %q"):format(list), 2)
+    end
     words[#words + 1] = list:sub(start, blank - 1)
     starts[#starts + 1], ends[#ends + 1] = start, blank - 1
     start = blank + 1
-  end
+  until start > #list + 1
   return words, starts, ends
 end
 

@@ -14,7 +14,8 @@ struct fold {
     struct runs after, before;
     int32_t sentence_count;
     int32_t max_phrase, max_dims;
-    bool broken; /* out of memory inside fold_add_sentence: runs may be missing */
+    bool
+        broken; /* out of memory in fold_add_sentence: runs may be missing, so no more is answered */
     int32_t *sentence;
     size_t sentence_room;
 
@@ -107,6 +108,8 @@ static int32_t start(struct fold *fold, const char *axes, size_t axes_bytes, con
 
     fold->axes_left = 0;
     fold->grow.running = false;
+    if (fold->broken)
+        return FOLD_EMEMORY;
     if (side != FOLD_BEHIND && side != FOLD_BEFORE)
         return FOLD_EINPUT;
     int32_t result = block_read(block, &fold->words, axes, axes_bytes, words, words_bytes);

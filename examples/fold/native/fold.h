@@ -4,9 +4,9 @@
  * A struct fold holds the sentences that have been shown to it and answers one question about
  * them: given a block of words, which blocks are exactly one layer larger? See grow.c.
  *
- * Nothing here is kept between processes, and nothing a caller passes is kept at all. Memory grows
- * with the sentences shown (about 200 bytes a word) and with the largest block, by nothing else.
- * Not for use by two threads at once.
+ * Nothing that a caller passes is kept, but for the text of fold_split. Memory grows with the
+ * sentences shown (MEASURED) and with the largest block,
+ * by nothing else. Not for use by two threads at once.
  */
 #pragma once
 
@@ -56,7 +56,10 @@ struct fold_sentence {
 struct fold *fold_new(int32_t max_phrase, int32_t max_dims);
 void fold_free(struct fold *fold);
 
-/* Shows one more sentence; returns its number, from 0 on. */
+/*
+ * Shows one more sentence; returns its number, from 0 on. What is no list of words with single
+ * blanks between counts as a sentence without a run.
+ */
 int32_t fold_add_sentence(struct fold *fold, const char *words, size_t bytes);
 
 /* Starts on all blocks that have the given line (2 words or more) as one of two facing sides. */

@@ -67,13 +67,12 @@ static int32_t count_ahead(const struct grow *grow)
 {
     int32_t ahead = 0;
 
-    for (int32_t side = 0; side < grow->sides; side++) {
-        if (side_steps(grow, side) > new_steps(grow))
+    bool has_names = !grow->before && grow->name != WORD_NONE;
+
+    for (int32_t side = 0; side < grow->sides; side++)
+        if (side_steps(grow, side) > new_steps(grow) ||
+            (has_names && is_ahead(grow, side, block_name(&grow->block, grow->side_axis[side]))))
             ahead++;
-        else if (!grow->before && grow->name != WORD_NONE &&
-                 is_ahead(grow, side, block_name(&grow->block, grow->side_axis[side])))
-            ahead++;
-    }
     return ahead;
 }
 
@@ -202,29 +201,42 @@ static int32_t line_from(const struct grow *grow, int32_t p, int32_t side)
     return state;
 }
 
-/* Starts on place p with the line that leaves the fewest words. */
+/*
+ * Starts on place p with the line that leaves the fewest words, and notes which lines are then left
+ * to be checked: not that one, nor those without a word yet.
+ */
 static void open_place(struct grow *grow, int32_t p)
 {
     struct grow_place *place = &grow->places[p];
     const struct run_state *fewest = &runs_across(grow)->states[place->across];
+    int32_t fewest_side = -1;
 
     place->word = WORD_NONE;
     place->edge_before = grow->before;
     for (int32_t side = 0; side < grow->sides; side++) {
         int32_t to = line_to(grow, p, side);
         int32_t from = line_from(grow, p, side);
-        grow->line[p * grow->sides + side] = to;
-        const struct run_state *state = &grow->text.after->states[to];
-        if (to != RUN_ROOT && state->degree < fewest->degree) {
-            fewest = state;
+        const struct run_state *after = &grow->text.after->states[to];
+        const struct run_state *before = &grow->text.before->states[from];
+        bool is_ours = false;
+
+        if (to != RUN_ROOT && after->degree < fewest->degree) {
+            fewest = after;
             place->edge_before = false;
+            is_ours = true;
         }
-        state = &grow->text.before->states[from];
-        if (from != RUN_ROOT && state->degree < fewest->degree) {
-            fewest = state;
+        if (from != RUN_ROOT && before->degree < fewest->degree) {
+            fewest = before;
             place->edge_before = true;
+            is_ours = true;
         }
+        if (is_ours)
+            fewest_side = to == RUN_ROOT || from == RUN_ROOT ? side : grow->sides;
+        grow->line[p * grow->sides + side] = to == RUN_ROOT && from == RUN_ROOT ? RUN_NONE : to;
     }
+    if (fewest_side >= 0 && fewest_side < grow->sides)
+        grow->line[p * grow->sides + fewest_side] = RUN_NONE;
+    place->is_across = fewest_side < 0;
     place->edge = fewest->edge;
 }
 
@@ -303,7 +315,10 @@ static bool is_distinct(const struct grow *grow, int32_t p, int32_t word)
 static bool fits_lines(const struct grow *grow, int32_t p, int32_t word)
 {
     for (int32_t side = 0; side < grow->sides; side++) {
-        int32_t state = runs_step(grow->text.after, grow->line[p * grow->sides + side], word);
+        int32_t state = grow->line[p * grow->sides + side];
+        if (state == RUN_NONE)
+            continue;
+        state = runs_step(grow->text.after, state, word);
         int32_t left = side_steps(grow, side) - grow->at[p * grow->sides + side];
         for (int32_t q = p; left > 0 && state != RUN_NONE; left--) {
             q += grow->side_stride[side];
@@ -342,7 +357,7 @@ static bool fill_place(struct grow *grow, int32_t p, int32_t word)
 
     grow->tries++;
     place->word = WORD_NONE;
-    if (runs_step(runs_across(grow), place->across, word) == RUN_NONE ||
+    if ((!place->is_across && runs_step(runs_across(grow), place->across, word) == RUN_NONE) ||
         !fits_lines(grow, p, word) || !is_distinct(grow, p, word))
         return false;
     place->ahead = ahead_with(grow, p, word);

@@ -25,6 +25,7 @@ struct grow_place {
     int32_t ahead;    /* axes known to come before the axis of growth, when this place is filled */
     int32_t edge;     /* next edge to try */
     bool edge_before; /* which automaton it is of */
+    bool is_across;   /* it goes on with the line across */
 };
 
 struct grow {
@@ -40,7 +41,7 @@ struct grow {
     int32_t count;                      /* of places */
     struct grow_place *places;          /* row-major */
     int32_t *at;                        /* count * sides: where a place lies along each side */
-    int32_t *line;  /* count * sides: state of the words of the layer that lead to a place */
+    int32_t *line;  /* count * sides: state of the words that lead to a place, RUN_NONE: no check */
     int32_t *order; /* in which order the places are filled */
     size_t places_room, at_room, line_room, order_room;
     int32_t depth; /* places that hold a word */
