@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define MIB (INT64_C(1) << 20)
@@ -110,18 +109,6 @@ static int64_t max_wal_mib(const struct embedded *pg, const struct settings *set
     return got;
 }
 
-/*
- * Parallel workers are not used here, but PostgreSQL opens a segment for them all the same: in /dev/shm where its user may write
- * there (a bare chroot has no such place), else in a file of the cluster.
- */
-static const char *dynamic_memory(void)
-{
-    struct stat st;
-    bool is_open = stat("/dev/shm", &st) == 0 && (st.st_mode & S_IWOTH) != 0;
-
-    return is_open ? "-cdynamic_shared_memory_type=posix" : "-cdynamic_shared_memory_type=mmap";
-}
-
 /* Options on the command line win over every file, ALTER SYSTEM included. */
 static bool launch(struct embedded *pg, const struct settings *settings, struct acc_error *err)
 {
@@ -140,7 +127,7 @@ static bool launch(struct embedded *pg, const struct settings *settings, struct 
     const char *argv[] = {postgres,
                           "-D",
                           cluster->pg_dir,
-                          dynamic_memory(),
+                          cluster_dynamic_memory(),
                           "-cfsync=on",
                           "-cfull_page_writes=on",
                           "-clisten_addresses=",

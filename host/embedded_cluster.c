@@ -177,6 +177,18 @@ static bool run_logged(const struct cluster *cluster, const char *const *argv, c
     return false;
 }
 
+/*
+ * Parallel workers are not used here, but PostgreSQL opens a segment for them all the same: in /dev/shm where its user may write
+ * there (a bare chroot has no such place), else in a file of the cluster.
+ */
+const char *cluster_dynamic_memory(void)
+{
+    struct stat st;
+    bool is_open = stat("/dev/shm", &st) == 0 && (st.st_mode & S_IWOTH) != 0;
+
+    return is_open ? "-cdynamic_shared_memory_type=posix" : "-cdynamic_shared_memory_type=mmap";
+}
+
 static bool fill(const struct cluster *cluster, const char *pg_dir, struct acc_error *err)
 {
     char *initdb = acc_format("%s/initdb", cluster->bin_dir);
@@ -193,8 +205,9 @@ static bool fill(const struct cluster *cluster, const char *pg_dir, struct acc_e
                           "--data-checksums",
                           "--no-instructions",
                           NULL};
-    const char *single[] = {postgres,    "--single", "-D", pg_dir, "-cexit_on_error=on",
-                            "template1", NULL};
+    const char *single[] = {
+        postgres,    "--single", "-D", pg_dir, "-cexit_on_error=on", cluster_dynamic_memory(),
+        "template1", NULL};
     bool ok = run_logged(cluster, make, NULL, err) && cluster_configure(cluster, pg_dir, err) &&
               run_logged(cluster, single, "CREATE DATABASE " EMBEDDED_DATABASE "\n", err);
 

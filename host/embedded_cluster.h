@@ -107,3 +107,6 @@ void cluster_postmaster(const char *path, struct postmaster_file *file);
 bool process_lives(pid_t pid); /* a zombie does not */
 void sleep_ms(int64_t wait_ms);
 bool is_stop_wanted(void); /* SIGINT or SIGTERM is blocked and pending */
+
+/* The option that says where PostgreSQL opens dynamic shared memory on this machine; static. */
+const char *cluster_dynamic_memory(void);
