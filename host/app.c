@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "conf/option.h"
 #include "embedded_cluster.h"
 #include "page.h"
 
@@ -79,7 +80,8 @@ static char *nearest_dir(struct acc_error *err)
     char *path = dir_at_or_above(here);
     if (path == NULL)
         acc_fail(err, ACC_EINPUT,
-                 "no app: wanted --app DIR, ACCRETE_APP, or accrete.yaml in \"%s\" or above it", here);
+                 "no app: wanted --app DIR, ACCRETE_APP, or accrete.yaml in \"%s\" or above it",
+                 here);
     return path;
 }
 
@@ -288,7 +290,7 @@ static bool make_run_dir(struct app *app, struct acc_error *err)
 
 bool app_open(struct app *app, const char *dir, const char *const *overrides, struct acc_error *err)
 {
-    *app = (struct app){.dir = find_dir(dir, err)};
+    *app = (struct app){.dir = find_dir(dir, err), .overrides = overrides};
     if (app->dir == NULL)
         return false;
     app->name = name_of(app->dir);
@@ -299,6 +301,46 @@ bool app_open(struct app *app, const char *dir, const char *const *overrides, st
     }
     app->schema = acc_strdup(app->settings.database.schema != NULL ? app->settings.database.schema
                                                                    : app->name);
+    return true;
+}
+
+/* Options that a running host cannot change keep their value; a warning names them. */
+static void keep_fixed(struct settings *fresh, const struct settings *old, bool *changed)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        char *before = settings_get(old, options[i].name);
+        char *now = settings_get(fresh, options[i].name);
+        bool same = before == NULL ? now == NULL : now != NULL && strcmp(before, now) == 0;
+
+        if (!same && options[i].is_reloadable) {
+            *changed = true;
+        } else if (!same) {
+            log_warn("app", "event=\"needs a restart, unchanged for now\" option=%s",
+                     options[i].name);
+            if (!option_parse(&options[i], before == NULL ? "" : before, fresh))
+                log_error("app", "event=\"cannot keep an option\" option=%s", options[i].name);
+        }
+        free(before);
+        free(now);
+    }
+    *changed |= fresh->app_count != old->app_count;
+    for (size_t i = 0; i < fresh->app_count && i < old->app_count; i++)
+        *changed |= strcmp(fresh->app[i].name, old->app[i].name) != 0 ||
+                    strcmp(fresh->app[i].value, old->app[i].value) != 0;
+}
+
+bool app_reload(struct app *app, struct settings *before, bool *changed, struct acc_error *err)
+{
+    struct app fresh = *app;
+
+    *changed = false;
+    if (!read_settings(&fresh, app->overrides, err)) {
+        settings_clear(&fresh.settings);
+        return false;
+    }
+    keep_fixed(&fresh.settings, &app->settings, changed);
+    *before = app->settings;
+    app->settings = fresh.settings;
     return true;
 }
 

@@ -15,6 +15,7 @@ struct app {
     char *data_dir; /* made if missing */
     char *run_dir;  /* short, for sockets and the shared page; made if missing, 0700 */
     char *schema;
+    const char *const *overrides; /* of the command line, borrowed */
 };
 
 /*
@@ -24,6 +25,12 @@ struct app {
 bool app_open(struct app *app, const char *dir, const char *const *overrides,
               struct acc_error *err) ACC_MUST_CHECK;
 void app_close(struct app *app);
+/*
+ * Reads the settings again, as a reload does: reloadable options and the app's own take their new values, the others keep theirs. *before gets
+ * the old settings (the caller's, to put back or settings_clear), *changed whether any differs. On failure nothing is changed.
+ */
+bool app_reload(struct app *app, struct settings *before, bool *changed,
+                struct acc_error *err) ACC_MUST_CHECK;
 /* Whether there is an accrete.yaml here or above. */
 bool app_is_here(void);
 /* The folder of the app that the file at path belongs to, or NULL; caller frees. */

@@ -1,6 +1,7 @@
 #include "batch.h"
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #define INDEX_MAX (1u << 25)
 #define FRIEND_IDS_MAX (1u << 24)
 #define FINDS_MAX (1u << 21)
+#define ERROR_BYTES 8192
+#define TRACE_BYTES 65536
 
 static void *reserve(uint64_t bytes)
 {
@@ -189,6 +192,23 @@ void batch_drop_finds(struct batch *batch, uint32_t event)
     }
 }
 
+/* A copy of at most so many bytes that the database takes as text: what is no UTF-8 becomes "?". */
+static char *legible(const char *text, size_t most)
+{
+    size_t size = strnlen(text, most + 1);
+
+    if (size > most) {
+        for (size = most; size > 0 && (text[size] & 0xc0) == 0x80;)
+            size--;
+    }
+    char *copy = acc_alloc(size + 1);
+    memcpy(copy, text, size);
+    copy[size] = '\0';
+    for (size_t at = 0; (at += utf8_valid_prefix(copy + at, size - at)) < size;)
+        copy[at] = '?';
+    return copy;
+}
+
 void batch_park_event(struct batch *batch, uint32_t event, const char *text, const char *trace,
                       bool is_final)
 {
@@ -198,27 +218,31 @@ void batch_park_event(struct batch *batch, uint32_t event, const char *text, con
         batch->error_capacity = batch->error_capacity * 2 + 8;
         batch->errors = acc_realloc(batch->errors, batch->error_capacity * sizeof(*batch->errors));
     }
-    batch->errors[batch->error_count++] = (struct event_error){
-        .event = event, .is_final = is_final, .text = acc_strdup(text), .trace = acc_strdup(trace)};
+    batch->errors[batch->error_count++] =
+        (struct event_error){.event = event,
+                             .is_final = is_final,
+                             .text = legible(text, ERROR_BYTES),
+                             .trace = legible(trace, TRACE_BYTES)};
 }
 
 void batch_reason(struct batch *batch, enum outcome outcome, const char *text)
 {
-    char cut[81];
+    char *cut = legible(text, sizeof(batch->reasons[0].text) - 1);
 
-    snprintf(cut, sizeof(cut), "%s", text);
     for (size_t i = 0; i < batch->reason_count; i++) {
         if (batch->reasons[i].outcome == (int16_t)outcome &&
             strcmp(batch->reasons[i].text, cut) == 0) {
             batch->reasons[i].n++;
+            free(cut);
             return;
         }
     }
-    if (batch->reason_count == BATCH_REASONS_MAX)
-        return;
-    struct batch_reason *reason = &batch->reasons[batch->reason_count++];
-    *reason = (struct batch_reason){.outcome = (int16_t)outcome, .n = 1};
-    memcpy(reason->text, cut, sizeof(cut));
+    if (batch->reason_count < BATCH_REASONS_MAX) {
+        struct batch_reason *reason = &batch->reasons[batch->reason_count++];
+        *reason = (struct batch_reason){.outcome = (int16_t)outcome, .n = 1};
+        memcpy(reason->text, cut, strlen(cut) + 1);
+    }
+    free(cut);
 }
 
 struct lookup *batch_lookup(struct batch *batch, const struct kind *kind, int shape)

@@ -90,6 +90,12 @@ struct batch {
     struct {
         int64_t fresh, repeats, contradictions;
     } found_counts[CATALOG_KINDS_MAX];
+    /*
+     * By kind index: candidates in a row that the database did not know. After many of them they are not asked for any more but
+     * inserted; one that is there fails the transaction, and its next try asks again.
+     */
+    uint32_t unknown_streak[CATALOG_KINDS_MAX];
+    bool is_unasked; /* some candidates of the transaction under way were not asked for */
 };
 
 struct batch *batch_new(const struct settings *settings, const struct program *program,

@@ -54,7 +54,8 @@ void facts_select_list(const struct kind *kind, struct buf *sql)
     }
 }
 
-void facts_column_sql(const struct kind *kind, size_t f, int *param, struct buf *from, struct buf *names, struct buf *value)
+void facts_column_sql(const struct kind *kind, size_t f, int *param, struct buf *from,
+                      struct buf *names, struct buf *value)
 {
     const struct field *field = &kind->fields[f];
     const char *type = field_sql_type(field);
@@ -69,7 +70,9 @@ void facts_column_sql(const struct kind *kind, size_t f, int *param, struct buf 
         buf_printf(from, ", $%d::int4[], $%d::int4[]", flat + 1, flat + 2);
         *param += 2;
         buf_printf(names, ", a%zu, n%zu", f, f);
-        buf_printf(value, "CASE WHEN u.n%zu > 0 THEN ($%d::%s)[u.a%zu:u.a%zu + u.n%zu - 1] WHEN u.n%zu = 0 THEN '{}'::%s END",
+        buf_printf(value,
+                   "CASE WHEN u.n%zu > 0 THEN ($%d::%s)[u.a%zu:u.a%zu + u.n%zu - 1] WHEN u.n%zu = "
+                   "0 THEN '{}'::%s END",
                    f, flat, type, f, f, f, f, type);
     } else {
         buf_printf(from, ", $%d::text[]", ++*param);
@@ -89,7 +92,9 @@ static char *known_sql(const struct kind *kind, bool all_fields)
         buf_text(&sql, ", f.");
         pg_identifier(&sql, kind->fields[f].name);
     }
-    buf_printf(&sql, " FROM unnest($1::uuid[]) WITH ORDINALITY AS k(id, i) JOIN %s f ON f._id = k.id", kind->table);
+    buf_printf(&sql,
+               " FROM unnest($1::uuid[]) WITH ORDINALITY AS k(id, i) JOIN %s f ON f._id = k.id",
+               kind->table);
     return sql.data;
 }
 
@@ -150,8 +155,8 @@ static char *insert_sql(const struct kind *kind, enum provenance with)
     } else if (with == FROM_FRIENDS) {
         buf_printf(&from, ", $%d::int4[], $%d::int4[]", param + 1, param + 2);
         buf_text(&names, ", fa, fn");
-        buf_printf(&values,
-                   ", CASE WHEN u.fn > 0 THEN ($%d::uuid[])[u.fa:u.fa + u.fn - 1] END", param + 3);
+        buf_printf(&values, ", CASE WHEN u.fn > 0 THEN ($%d::uuid[])[u.fa:u.fa + u.fn - 1] END",
+                   param + 3);
         param += 3;
     }
     buf_printf(&sql, "%s%s, _batch) SELECT u.id%s, $%d::int8 FROM (SELECT unnest($1::uuid[]) AS id",
@@ -260,8 +265,8 @@ static void add_slot(struct buf *out, enum field_type type, uint64_t bits)
     }
 }
 
-static void flat_array_column(const struct kind *kind, size_t f, struct acc_row **rows, size_t count, struct facts_scratch *scratch,
-                              struct pg_args *args)
+static void flat_array_column(const struct kind *kind, size_t f, struct acc_row **rows,
+                              size_t count, struct facts_scratch *scratch, struct pg_args *args)
 {
     enum field_type type = kind->fields[f].type;
     int32_t next = 1;
@@ -327,8 +332,8 @@ static void array_literal(enum field_type type, const char *data, struct buf *ou
     buf_byte(out, '}');
 }
 
-void facts_column(const struct kind *kind, size_t f, struct acc_row **rows, size_t count, struct facts_scratch *scratch,
-                  struct pg_args *args)
+void facts_column(const struct kind *kind, size_t f, struct acc_row **rows, size_t count,
+                  struct facts_scratch *scratch, struct pg_args *args)
 {
     const struct field *field = &kind->fields[f];
     struct buf *out = &scratch->part[0];
@@ -377,8 +382,8 @@ static int64_t one_nan(int64_t bits)
     return bits;
 }
 
-static bool decode_array(const struct field *field, const char *wire, int length, struct acc_heap *heap, struct acc_span *span,
-                         struct acc_error *err)
+static bool decode_array(const struct field *field, const char *wire, int length,
+                         struct acc_heap *heap, struct acc_span *span, struct acc_error *err)
 {
     uint32_t head[5] = {0};
     uint32_t count = 0;
@@ -388,7 +393,8 @@ static bool decode_array(const struct field *field, const char *wire, int length
     if (__builtin_bswap32(head[0]) == 1)
         count = __builtin_bswap32(head[3]);
     else if (head[0] != 0)
-        return acc_fail(err, ACC_EDB, "field \"%s\" holds an array of more than one dimension", field->name);
+        return acc_fail(err, ACC_EDB, "field \"%s\" holds an array of more than one dimension",
+                        field->name);
     const char *from = wire + 20;
     bytes += field->type < FIELD_TEXT ? (size_t)8 * count : (size_t)length;
     uint32_t at = heap_alloc(heap, bytes, err);
@@ -427,8 +433,9 @@ static bool decode_array(const struct field *field, const char *wire, int length
     return true;
 }
 
-static bool decode_field(const struct kind *kind, size_t f, const PGresult *res, int row, int column, struct acc_heap *heap,
-                         struct acc_row *out, struct acc_error *err)
+static bool decode_field(const struct kind *kind, size_t f, const PGresult *res, int row,
+                         int column, struct acc_heap *heap, struct acc_row *out,
+                         struct acc_error *err)
 {
     const struct field *field = &kind->fields[f];
     const char *wire = PQgetvalue(res, row, column);
@@ -442,13 +449,14 @@ static bool decode_field(const struct kind *kind, size_t f, const PGresult *res,
         return decode_array(field, wire, length, heap, row_span(out, f), err);
     if (field_is_span(field))
         return row_set_bytes(out, f, heap, wire, (size_t)length, err);
-    int64_t bits = field->type == FIELD_BOOL ? (int64_t)(uint8_t)*wire : pg_get_int8(res, row, column);
+    int64_t bits =
+        field->type == FIELD_BOOL ? (int64_t)(uint8_t)*wire : pg_get_int8(res, row, column);
     *row_int(out, f) = field->type == FIELD_FLOAT8 ? one_nan(bits) : bits;
     return true;
 }
 
-bool facts_decode(const struct kind *kind, const PGresult *res, int row, int first, struct acc_heap *heap, struct acc_row *out,
-                  struct acc_error *err)
+bool facts_decode(const struct kind *kind, const PGresult *res, int row, int first,
+                  struct acc_heap *heap, struct acc_row *out, struct acc_error *err)
 {
     memcpy(out->id, PQgetvalue(res, row, first), 16);
     for (size_t f = 0; f < kind->field_count; f++) {
@@ -468,8 +476,8 @@ static void ids_array(struct buf *out, struct acc_row **rows, size_t count)
         memcpy(to, rows[i]->id, 16);
 }
 
-bool facts_known_send(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
-                      bool all_fields, struct acc_error *err)
+bool facts_known_send(struct facts *facts, struct pg *pg, const struct kind *kind,
+                      struct acc_row **rows, size_t count, bool all_fields, struct acc_error *err)
 {
     struct kind_statements *s = &facts->statements[kind->index];
     struct pg_args args = {0};
@@ -479,8 +487,9 @@ bool facts_known_send(struct facts *facts, struct pg *pg, const struct kind *kin
     return pg_send(pg, all_fields ? &s->known_all : &s->known, &args, err);
 }
 
-bool facts_known_read(struct facts *facts, struct pg *pg, const struct kind *kind, struct acc_row **rows, size_t count,
-                      struct acc_heap *heap, bool *known, bool *differs, struct acc_error *err)
+bool facts_known_read(struct facts *facts, struct pg *pg, const struct kind *kind,
+                      struct acc_row **rows, size_t count, struct acc_heap *heap, bool *known,
+                      bool *differs, struct acc_error *err)
 {
     PGresult *res = pg_result(pg, err);
     struct acc_row *there = NULL;
@@ -492,13 +501,16 @@ bool facts_known_read(struct facts *facts, struct pg *pg, const struct kind *kin
     memset(known, 0, count);
     memset(differs, 0, count);
     there = acc_zalloc(kind->row_bytes);
-    uint64_t mask = PQnfields(res) - 1 == (int)kind->field_count ? kind->unique_mask | kind->other_mask : kind->other_mask;
+    uint64_t mask = PQnfields(res) - 1 == (int)kind->field_count
+                        ? kind->unique_mask | kind->other_mask
+                        : kind->other_mask;
     for (int r = 0; r < PQntuples(res); r++) {
         size_t i = (size_t)pg_get_int8(res, r, 0);
         int column = 1;
 
         if (i >= count) {
-            acc_fail(err, ACC_EDB, "kind \"%s\": the database answered for row %zu of %zu", kind->name, i, count);
+            acc_fail(err, ACC_EDB, "kind \"%s\": the database answered for row %zu of %zu",
+                     kind->name, i, count);
             goto out;
         }
         memset(there, 0, kind->row_bytes);
@@ -591,8 +603,8 @@ bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *ki
     return pg_send(pg, &facts->statements[kind->index].insert[with], &args, err);
 }
 
-bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, const uint8_t *ids, size_t count,
-               struct acc_rows *rows, struct acc_heap *heap, struct acc_error *err)
+bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, const uint8_t *ids,
+               size_t count, struct acc_rows *rows, struct acc_heap *heap, struct acc_error *err)
 {
     struct pg_args args = {0};
     bool ok = false;

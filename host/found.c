@@ -6,12 +6,74 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int by_id(const void *a, const void *b)
+/* What the scratch below is for: settling one batch. A worker is one thread. */
+struct sortable {
+    uint64_t key; /* the id's first 8 bytes as a number */
+    struct acc_row *row;
+};
+
+#define AHEAD 16 /* rows whose places in the filter are on their way into the cache */
+
+static uint64_t key_of(const struct acc_row *row)
 {
-    const struct acc_row *x = *(struct acc_row *const *)a;
-    const struct acc_row *y = *(struct acc_row *const *)b;
-    int order = id_compare(x->id, y->id);
-    return order != 0 ? order : x < y ? -1 : x > y; /* equal ids: the first found stays first */
+    uint64_t key;
+    memcpy(&key, row->id, 8);
+    return __builtin_bswap64(key);
+}
+
+static bool is_before(const struct sortable *a, const struct sortable *b)
+{
+    if (a->key != b->key)
+        return a->key < b->key;
+    int order = id_compare(a->row->id, b->row->id);
+    return order != 0 ? order < 0 : a->row < b->row; /* equal ids: the first found stays first */
+}
+
+/* For what is short, or sorted but for some ties. */
+static void insertion_sort(struct sortable *items, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct sortable item = items[i];
+        size_t k = i;
+
+        for (; k > 0 && is_before(&item, &items[k - 1]); k--)
+            items[k] = items[k - 1];
+        items[k] = item;
+    }
+}
+
+/* Sorts rows by id: byte by byte of the first 8, from the last to the first; the few ties that are left by comparing. */
+static void sort_rows(struct acc_row **rows, size_t count)
+{
+    static struct sortable *items;
+    static size_t capacity;
+
+    if (capacity < 2 * count) {
+        capacity = 2 * count + 1024;
+        items = acc_realloc(items, capacity * sizeof(*items));
+    }
+    struct sortable *from = items;
+    struct sortable *to = items + count;
+    for (size_t i = 0; i < count; i++)
+        from[i] = (struct sortable){key_of(rows[i]), rows[i]};
+    for (unsigned shift = 0; count > 64 && shift < 64; shift += 8) {
+        size_t starts[257] = {0};
+
+        for (size_t i = 0; i < count; i++)
+            starts[(from[i].key >> shift & 255) + 1]++;
+        if (starts[(from[0].key >> shift & 255) + 1] == count)
+            continue; /* all the same, as in the kind's tag */
+        for (size_t d = 0; d < 256; d++)
+            starts[d + 1] += starts[d];
+        for (size_t i = 0; i < count; i++)
+            to[starts[from[i].key >> shift & 255]++] = from[i];
+        struct sortable *other = from;
+        from = to;
+        to = other;
+    }
+    insertion_sort(from, count);
+    for (size_t i = 0; i < count; i++)
+        rows[i] = from[i].row;
 }
 
 static void contradict(struct batch *batch, const struct kind *kind, const struct acc_row *row)
@@ -24,7 +86,8 @@ static void contradict(struct batch *batch, const struct kind *kind, const struc
     for (size_t i = 0; i < 16; i++)
         snprintf(hex + 2 * i, 3, "%02x", row->id[i]);
     snprintf(text, sizeof(text),
-             "contradiction: %s %s is known with other values in the fields outside `unique`; they must be a function of the unique ones",
+             "contradiction: %s %s is known with other values in the fields outside `unique`; they "
+             "must be a function of the unique ones",
              kind->name, hex);
     batch->found_counts[kind->index].contradictions++;
     batch->outcomes[row->event] = OUTCOME_FAILED;
@@ -33,8 +96,8 @@ static void contradict(struct batch *batch, const struct kind *kind, const struc
         batch->error_capacity = batch->error_capacity * 2 + 8;
         batch->errors = acc_realloc(batch->errors, batch->error_capacity * sizeof(*batch->errors));
     }
-    batch->errors[batch->error_count++] =
-        (struct event_error){.event = row->event, .is_final = true, .text = acc_strdup(text), .trace = acc_strdup("")};
+    batch->errors[batch->error_count++] = (struct event_error){
+        .event = row->event, .is_final = true, .text = acc_strdup(text), .trace = acc_strdup("")};
 }
 
 /* Collects what the filter does not know, sorted and without doubles. false: an event failed, settle again. */
@@ -47,27 +110,37 @@ static bool collect(struct batch *batch, const struct kind *kind)
 
     if (batch->candidate_capacity[k] < finds->count) {
         batch->candidate_capacity[k] = finds->count + finds->count / 2;
-        batch->candidates[k] = acc_realloc(batch->candidates[k], batch->candidate_capacity[k] * sizeof(struct acc_row *));
+        batch->candidates[k] = acc_realloc(batch->candidates[k],
+                                           batch->candidate_capacity[k] * sizeof(struct acc_row *));
     }
-    for (uint32_t i = 0; i < finds->count; i++) {
-        struct acc_row *row = rows_at(finds, i);
-        uint8_t digest[16];
+    for (uint32_t i = 0; i < finds->count + AHEAD; i++) {
+        static uint8_t marks[AHEAD][16];
 
-        if (batch->outcomes[row->event] == OUTCOME_FAILED)
-            continue;
-        identity_digest(kind, row, digest);
-        if (seen_has(batch->seen, digest))
-            batch->found_counts[k].repeats++;
-        else
-            batch->candidates[k][count++] = row;
+        if (i >= AHEAD) {
+            struct acc_row *row = rows_at(finds, i - AHEAD);
+            if (batch->outcomes[row->event] != OUTCOME_FAILED) {
+                if (seen_has(batch->seen, marks[i % AHEAD])) {
+                    batch->found_counts[k].repeats++;
+                } else {
+                    identity_set(kind, row);
+                    batch->candidates[k][count++] = row;
+                }
+            }
+        }
+        if (i < finds->count) {
+            row_normalise(kind, rows_at(finds, i));
+            identity_mark(kind, rows_at(finds, i), marks[i % AHEAD]);
+            seen_prefetch(batch->seen, marks[i % AHEAD]);
+        }
     }
-    qsort(batch->candidates[k], count, sizeof(struct acc_row *), by_id);
+    sort_rows(batch->candidates[k], count);
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         struct acc_row *row = batch->candidates[k][i];
         if (kept > 0 && id_compare(batch->candidates[k][kept - 1]->id, row->id) == 0) {
             batch->found_counts[k].repeats++;
-            if (kind->other_mask != 0 && !rows_equal(kind, batch->candidates[k][kept - 1], row, kind->other_mask)) {
+            if (kind->other_mask != 0 &&
+                !rows_equal(kind, batch->candidates[k][kept - 1], row, kind->other_mask)) {
                 contradict(batch, kind, row);
                 is_clean = false;
             }
@@ -81,26 +154,29 @@ static bool collect(struct batch *batch, const struct kind *kind)
 
 static void seen_row(struct batch *batch, const struct kind *kind, const struct acc_row *row)
 {
-    uint8_t digest[16];
-    identity_digest(kind, row, digest);
-    seen_add(batch->seen, digest);
+    uint8_t mark[16];
+    identity_mark(kind, row, mark);
+    seen_add(batch->seen, mark);
 }
 
 /* Takes one kind's answer: drops what is known. false in *is_clean: an event failed. */
-static bool take_known(struct batch *batch, const struct kind *kind, bool *is_clean, struct acc_error *err)
+static bool take_known(struct batch *batch, const struct kind *kind, bool *is_clean,
+                       struct acc_error *err)
 {
     size_t k = kind->index;
     size_t count = batch->candidate_count[k];
     bool *known = acc_alloc(2 * count + 1);
     bool *differs = known + count;
 
-    if (!facts_known_read(batch->facts, batch->pg, kind, batch->candidates[k], count, &batch->heap, known, differs, err)) {
+    if (!facts_known_read(batch->facts, batch->pg, kind, batch->candidates[k], count, &batch->heap,
+                          known, differs, err)) {
         free(known);
         return false;
     }
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         struct acc_row *row = batch->candidates[k][i];
+        batch->unknown_streak[k] = known[i] ? 0 : batch->unknown_streak[k] + 1;
         if (!known[i]) {
             batch->candidates[k][kept++] = row;
             continue;
@@ -118,17 +194,33 @@ static bool take_known(struct batch *batch, const struct kind *kind, bool *is_cl
     return true;
 }
 
+/* So many candidates without one that the database knew: the filter knows what repeats, asking is in vain. */
+#define STREAK 50000
+
+static bool should_ask(struct batch *batch, size_t kind)
+{
+    if (batch->candidate_count[kind] == 0)
+        return false;
+    if (batch->unknown_streak[kind] < STREAK)
+        return true;
+    batch->is_unasked = true;
+    return false;
+}
+
 static bool ask_known(struct batch *batch, bool *is_clean, struct acc_error *err)
 {
     static struct pg_stmt begin_read = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
     static struct pg_stmt end_read = {.sql = "COMMIT"};
     const struct catalog *catalog = &batch->program->catalog;
     bool own = !batch->in_transaction;
+    bool ask[CATALOG_KINDS_MAX];
     bool asked = false;
     bool ok = true;
 
-    for (size_t i = 0; i < catalog->count; i++)
-        asked |= batch->candidate_count[i] > 0;
+    for (size_t i = 0; i < catalog->count; i++) {
+        ask[i] = should_ask(batch, i);
+        asked |= ask[i];
+    }
     if (!asked)
         return friends_end(batch, err);
     /* A new snapshot: the look-ups' one may be old by now. */
@@ -141,8 +233,9 @@ static bool ask_known(struct batch *batch, bool *is_clean, struct acc_error *err
     }
     ok = ok && (!own || pg_send(batch->pg, &begin_read, NULL, err));
     for (size_t i = 0; ok && i < catalog->count; i++) {
-        if (batch->candidate_count[i] > 0)
-            ok = facts_known_send(batch->facts, batch->pg, catalog->kinds[i], batch->candidates[i], batch->candidate_count[i], false, err);
+        if (ask[i])
+            ok = facts_known_send(batch->facts, batch->pg, catalog->kinds[i], batch->candidates[i],
+                                  batch->candidate_count[i], false, err);
     }
     ok = ok && (!own || pg_send(batch->pg, &end_read, NULL, err)) && pg_sync(batch->pg, err);
     for (int skip = (own ? 1 : 0) + (asked ? 1 : 0); ok && skip > 0; skip--) {
@@ -151,7 +244,7 @@ static bool ask_known(struct batch *batch, bool *is_clean, struct acc_error *err
         PQclear(res);
     }
     for (size_t i = 0; ok && i < catalog->count; i++) {
-        if (batch->candidate_count[i] > 0)
+        if (ask[i])
             ok = take_known(batch, catalog->kinds[i], is_clean, err);
     }
     struct acc_error later;
@@ -163,15 +256,12 @@ bool found_settle(struct batch *batch, struct acc_error *err)
     const struct catalog *catalog = &batch->program->catalog;
     bool is_clean = true;
 
-    for (size_t i = 0; i < catalog->count; i++) {
-        for (uint32_t r = 0; r < batch->finds[i].count; r++) {
-            struct acc_row *row = rows_at(&batch->finds[i], r);
-            row_normalise(catalog->kinds[i], row);
-            identity_set(catalog->kinds[i], row);
-        }
-    }
+    if (batch
+            ->is_unasked) /* the last transaction did not commit: perhaps for what it did not ask */
+        memset(batch->unknown_streak, 0, sizeof(batch->unknown_streak));
     do {
         is_clean = true;
+        batch->is_unasked = false;
         for (size_t i = 0; i < catalog->count; i++) {
             batch->found_counts[i].repeats = 0;
             batch->found_counts[i].fresh = 0;
@@ -187,6 +277,7 @@ bool found_settle(struct batch *batch, struct acc_error *err)
 
 void found_committed(struct batch *batch)
 {
+    batch->is_unasked = false;
     for (size_t i = 0; i < batch->program->catalog.count; i++) {
         for (size_t c = 0; c < batch->candidate_count[i]; c++)
             seen_row(batch, batch->program->catalog.kinds[i], batch->candidates[i][c]);

@@ -3,6 +3,8 @@
 #include "base/hash.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
 #include <xxhash.h>
 
 static void add_text(struct buf *out, const void *data, size_t size)
@@ -13,10 +15,13 @@ static void add_text(struct buf *out, const void *data, size_t size)
 
 static void add_type(struct buf *out, const struct field *field)
 {
-    char name[16];
+    const char *name = field_type_name(field->type);
+    size_t size = strlen(name);
 
-    snprintf(name, sizeof(name), "%s%s", field_type_name(field->type), field->is_array ? "[]" : "");
-    add_text(out, name, strlen(name));
+    buf_be32(out, (uint32_t)(size + (field->is_array ? 2 : 0)));
+    buf_add(out, name, size);
+    if (field->is_array)
+        buf_add(out, "[]", 2);
 }
 
 static void add_scalar(struct buf *out, enum field_type type, uint64_t bits)
@@ -103,23 +108,49 @@ void identity_set(const struct kind *kind, struct acc_row *row)
     memcpy(row->id + 4, digest, 12);
 }
 
-void identity_digest(const struct kind *kind, const struct acc_row *row, uint8_t digest[16])
+/* The key of this process's marks. */
+static const uint64_t *mark_key(void)
 {
-    uint8_t whole[32];
+    static uint64_t key[2];
+    static bool is_drawn;
 
-    if (kind->other_mask == 0) {
-        memcpy(digest, row->id, 16);
-        return;
+    if (!is_drawn && getrandom(key, sizeof(key), 0) != sizeof(key)) {
+        fputs("accrete: the system gives no random bytes\n", stderr);
+        abort();
     }
+    is_drawn = true;
+    return key;
+}
+
+void identity_mark(const struct kind *kind, const struct acc_row *row, uint8_t mark[16])
+{
+    uint64_t words[2 + KIND_FIELDS_MAX] = {kind->tag, row->nulls};
+    uint64_t out[2];
+    size_t n = 2;
+
     buf_reset(&scratch);
-    buf_add(&scratch, row->id, 16);
     for (size_t f = 0; f < kind->field_count; f++) {
-        if ((kind->other_mask >> f & 1) == 0)
+        if (row_is_null(row, f))
             continue;
-        buf_byte(&scratch, row_is_null(row, f));
-        if (!row_is_null(row, f))
-            add_value(&scratch, kind, row, f);
+        if (!field_is_span(&kind->fields[f])) {
+            words[n++] = (uint64_t)*row_int(row, f);
+            continue;
+        }
+        words[n++] = row_span(row, f)->size;
+        buf_add(&scratch, heap_at(row_span(row, f)), row_span(row, f)->size);
     }
-    sha256(scratch.data, scratch.size, whole);
-    memcpy(digest, whole, 16);
+    if (scratch.size >
+        0) { /* the lengths, which tell the texts apart, then the texts, filled up to whole words */
+        static const char zeros[8];
+        static struct buf whole;
+
+        buf_add(&scratch, zeros, (8 - scratch.size % 8) % 8);
+        buf_reset(&whole);
+        buf_add(&whole, words, n * sizeof(*words));
+        buf_add(&whole, scratch.data, scratch.size);
+        siphash128(mark_key(), (const uint64_t *)(const void *)whole.data, whole.size / 8, out);
+    } else {
+        siphash128(mark_key(), words, n, out);
+    }
+    memcpy(mark, out, 16);
 }

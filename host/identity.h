@@ -19,8 +19,12 @@ void identity_set(const struct kind *kind, struct acc_row *row);
 /* The canonical encoding, appended to out (for golden vectors and fuzzing). */
 void identity_encode(const struct kind *kind, const struct acc_row *row, struct buf *out);
 
-/* SHA-256 based digest of id and the fields outside unique, 16 bytes; the id itself when there are none. */
-void identity_digest(const struct kind *kind, const struct acc_row *row, uint8_t digest[16]);
+/*
+ * 16 bytes that stand for kind and all values of row, in this process only: what the seen-filter knows a fact by. Needs no id, so
+ * that a fact found again costs no SHA-256; differs where a field outside unique differs. A keyed hash, the key drawn at
+ * random: facts come from outside, and nobody may be able to make two of them agree.
+ */
+void identity_mark(const struct kind *kind, const struct acc_row *row, uint8_t mark[16]);
 
 static inline uint16_t id_slot(const uint8_t *id)
 {

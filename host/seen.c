@@ -40,7 +40,8 @@ static void segment_free(struct seen *seen, size_t i)
     seen->bytes -= seen->segments[i].groups * BYTES_PER_GROUP;
     free(seen->segments[i].tags);
     free(seen->segments[i].ids);
-    memmove(&seen->segments[i], &seen->segments[i + 1], (seen->count - i - 1) * sizeof(struct segment));
+    memmove(&seen->segments[i], &seen->segments[i + 1],
+            (seen->count - i - 1) * sizeof(struct segment));
     seen->count--;
 }
 
@@ -94,6 +95,14 @@ static bool segment_has(const struct segment *segment, const uint8_t *id)
     }
 }
 
+void seen_prefetch(const struct seen *seen, const uint8_t id[16])
+{
+    for (size_t i = 0; i < seen->count; i++) {
+        const struct segment *segment = &seen->segments[i];
+        __builtin_prefetch(segment->tags + GROUP * group_of(id, segment->groups));
+    }
+}
+
 bool seen_has(const struct seen *seen, const uint8_t id[16])
 {
     for (size_t i = seen->count; i-- > 0;) {
@@ -106,9 +115,11 @@ bool seen_has(const struct seen *seen, const uint8_t id[16])
 /* Each segment is as large as all before it together. */
 static struct segment *grow(struct seen *seen)
 {
-    uint64_t groups = seen->bytes < FIRST_GROUPS * BYTES_PER_GROUP ? FIRST_GROUPS : seen->bytes / BYTES_PER_GROUP;
+    uint64_t groups =
+        seen->bytes < FIRST_GROUPS * BYTES_PER_GROUP ? FIRST_GROUPS : seen->bytes / BYTES_PER_GROUP;
 
-    while (seen->count > 0 && (seen->bytes + groups * BYTES_PER_GROUP > seen->bytes_max || seen->count == SEGMENTS_MAX)) {
+    while (seen->count > 0 && (seen->bytes + groups * BYTES_PER_GROUP > seen->bytes_max ||
+                               seen->count == SEGMENTS_MAX)) {
         segment_free(seen, 0);
         groups = FIRST_GROUPS;
         if (seen->count > 0 && seen->bytes + groups * BYTES_PER_GROUP <= seen->bytes_max)

@@ -1,5 +1,5 @@
 /*
- * Seen-filter: ids known committed, in RAM. A hit is always right, because facts are permanent; a miss says nothing.
+ * Seen-filter: facts known committed, in RAM. A hit is always right, because facts are permanent; a miss says nothing.
  * 1-byte tags in groups of 16 beside full ids (no fingerprints: a false hit would drop a fact for ever). Grows by segments to its bound,
  * then forgets the older half.
  */
@@ -14,5 +14,7 @@ struct seen;
 struct seen *seen_new(uint64_t bytes_max);
 void seen_free(struct seen *seen);
 bool seen_has(const struct seen *seen, const uint8_t id[16]);
+/* Fetches what seen_has will look at into the cache: to be called some ids ahead. */
+void seen_prefetch(const struct seen *seen, const uint8_t id[16]);
 void seen_add(struct seen *seen, const uint8_t id[16]);
 uint64_t seen_bytes(const struct seen *seen);

@@ -25,6 +25,7 @@
 #define TICK_MS 50
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 30000
+#define BACKOFF_POISON_MS 200
 #define QUARANTINE_SLOT (PAGE_SLOTS - 1)
 
 /* What the master knows of a slot's process beside the page. */
@@ -57,6 +58,8 @@ struct master {
     struct place quarantine;
     bool wants_quarantine;
     pid_t preparing, watching;
+    struct settings before; /* what a reload that is being checked replaces */
+    bool has_before, settings_changed;
     int prepare_pipe;
     bool is_stopping;
     int64_t stop_by_us;
@@ -143,16 +146,19 @@ static void start_worker(struct master *master, struct place *place, int slot, b
     place->started_us = clock_us();
 }
 
-/* Crash loops back off: each start that did not live for five seconds doubles the wait. */
-static void back_off(struct place *place, int64_t least_ms)
+/*
+ * Crash loops back off: each start that did not live for five seconds doubles the wait. A death that was blamed on a packet waits
+ * little: there are only so many before its event is dead, and others wait for them.
+ */
+static void back_off(struct place *place, int64_t least_ms, int64_t most_ms)
 {
     int64_t now_us = clock_us();
 
     if (now_us - place->started_us > 5000000)
         place->backoff_ms = 0;
     place->backoff_ms = place->backoff_ms == 0 ? least_ms : place->backoff_ms * 2;
-    if (place->backoff_ms > BACKOFF_MAX_MS)
-        place->backoff_ms = BACKOFF_MAX_MS;
+    if (place->backoff_ms > most_ms)
+        place->backoff_ms = most_ms;
     place->start_at_us = now_us + place->backoff_ms * 1000;
 }
 
@@ -214,12 +220,14 @@ static void worker_ended(struct master *master, struct place *place, int slot, i
 {
     bool is_asked = master->page->slots[slot].retire != 0 || master->is_stopping;
     bool is_quarantine = slot == QUARANTINE_SLOT;
+    bool in_turn = master->page->slots[slot].packet_count > 0;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     /* The kernel's or an operator's SIGKILL says nothing against the packets; ours for standing still does. */
-    bool is_blamed = (WIFSIGNALED(status) &&
-                      (WTERMSIG(status) != SIGKILL || master->children[slot].killed_for_ms > 0)) ||
-                     (WIFEXITED(status) && code != WORKER_DONE && code != WORKER_AGAIN &&
-                      code != WORKER_FAILED && code != WORKER_STALE);
+    bool is_blamed =
+        (WIFSIGNALED(status) &&
+         (WTERMSIG(status) != SIGKILL || master->children[slot].killed_for_ms > 0)) ||
+        (WIFEXITED(status) && in_turn); /* a worker that ends has laid its packets down */
+    int64_t most_ms = is_blamed && in_turn ? BACKOFF_POISON_MS : BACKOFF_MAX_MS;
 
     if (WIFSIGNALED(status) || is_blamed) {
         master->page->slots[slot].deaths++;
@@ -236,7 +244,9 @@ static void worker_ended(struct master *master, struct place *place, int slot, i
     if (is_quarantine) {
         if (code != WORKER_DONE)
             master->wants_quarantine = true;
-        back_off(place, BACKOFF_MIN_MS);
+        else
+            place->backoff_ms = 0;
+        back_off(place, BACKOFF_MIN_MS, is_blamed && in_turn ? BACKOFF_MIN_MS : BACKOFF_MAX_MS);
         return;
     }
     if (is_asked)
@@ -244,12 +254,18 @@ static void worker_ended(struct master *master, struct place *place, int slot, i
     if (code == WORKER_AGAIN && master->app->settings.worker.batches_max > 0)
         place->start_at_us = 0; /* turns used up, as wanted */
     else if (code == WORKER_FAILED)
-        back_off(place, 1000);
+        back_off(place, 1000, BACKOFF_MAX_MS);
     else
-        back_off(place, BACKOFF_MIN_MS);
+        back_off(place, BACKOFF_MIN_MS, most_ms);
 }
 
 /* Generations */
+
+static void refuse(struct master *master, const char *why)
+{
+    snprintf(master->page->refused_text, sizeof(master->page->refused_text), "%.1023s", why);
+    __atomic_add_fetch(&master->page->refused, 1, __ATOMIC_RELEASE);
+}
 
 static void start_prepare(struct master *master)
 {
@@ -274,18 +290,59 @@ static void start_prepare(struct master *master)
     master->preparing = pid > 0 ? pid : 0;
 }
 
-/* The new generation's workers take the places; the old ones end after their batch. */
+/* SIGHUP: settings are read here, modules in a process of its own; both are taken or neither. */
+static void start_reload(struct master *master)
+{
+    struct acc_error err;
+
+    if (master->preparing != 0)
+        return;
+    if (!app_reload(master->app, &master->before, &master->settings_changed, &err)) {
+        log_error("supervise", "event=\"reload refused, the old settings stay\" error=%s",
+                  log_quote(err.text));
+        refuse(master, err.text);
+        return;
+    }
+    master->has_before = true;
+    start_prepare(master);
+}
+
+/* Ends what start_reload began: the new settings stay, or the old ones come back. */
+static void settle_settings(struct master *master, bool is_taken)
+{
+    if (!master->has_before)
+        return;
+    if (!is_taken) {
+        struct settings refused = master->app->settings;
+        master->app->settings = master->before;
+        master->before = refused;
+        master->settings_changed = false;
+    }
+    settings_clear(&master->before);
+    master->has_before = false;
+}
+
+static int wanted_workers(const struct master *master)
+{
+    int64_t count = master->app->settings.worker.count;
+    return (int)(count > 0 ? count : sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+/* The new generation's workers take the places; the old ones end after their batch. So do new settings. */
 static void change_generation(struct master *master, int32_t generation)
 {
-    if (generation == master->page->generation)
+    if (generation == master->page->generation && !master->settings_changed)
         return;
+    master->settings_changed = false;
     master->page->generation = generation;
-    for (int i = 0; i < master->place_count; i++) {
+    for (int i = 0; i < PAGE_SLOTS; i++) {
         struct place *place = &master->places[i];
         if (place->slot >= 0)
             __atomic_store_n(&master->page->slots[place->slot].retire, 1, __ATOMIC_RELEASE);
         *place = (struct place){.slot = -1};
     }
+    master->place_count = wanted_workers(master);
+    master->page->worker_count = master->place_count;
     if (master->quarantine.slot >= 0)
         __atomic_store_n(&master->page->slots[QUARANTINE_SLOT].retire, 1, __ATOMIC_RELEASE);
     wake_all(master);
@@ -303,13 +360,13 @@ static bool prepare_ended(struct master *master, int status)
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && n == sizeof(generation)) {
         memcpy(&generation, answer, sizeof(generation));
         master->page->refused_text[0] = '\0';
+        settle_settings(master, true);
         change_generation(master, generation);
         __atomic_add_fetch(&master->page->reloads, 1, __ATOMIC_RELEASE);
         return true;
     }
-    snprintf(master->page->refused_text, sizeof(master->page->refused_text), "%s",
-             n > 0 ? answer : "the process that checks the modules died");
-    __atomic_add_fetch(&master->page->refused, 1, __ATOMIC_RELEASE);
+    settle_settings(master, false);
+    refuse(master, n > 0 ? answer : "the process that checks the modules died");
     return false;
 }
 
@@ -508,7 +565,7 @@ static void on_signal(struct master *master, const struct signalfd_siginfo *info
 {
     switch (info->ssi_signo) {
     case SIGHUP:
-        start_prepare(master);
+        start_reload(master);
         break;
     case SIGTERM:
     case SIGINT:
@@ -647,20 +704,18 @@ int supervise_run(struct app *app, const struct supervise_options *options, stru
                             .lock = -1,
                             .quarantine = {.slot = -1},
                             .wants_quarantine = true};
-    int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
     int ready = -1;
     bool ok = !options->detach || detach(&ready, err);
 
     ok = ok && open_master(&master, err) && start_database(&master, err);
     if (ok) {
-        master.place_count =
-            (int)(app->settings.worker.count > 0 ? app->settings.worker.count : cores);
+        master.place_count = wanted_workers(&master);
         if (master.place_count > QUARANTINE_SLOT / 2)
             ok = acc_fail(err, ACC_ELIMIT, "worker.count: wanted at most %d on one machine, got %d",
                           QUARANTINE_SLOT / 2, master.place_count);
         master.page->worker_count = master.place_count;
     }
-    for (int i = 0; i < master.place_count; i++)
+    for (int i = 0; i < PAGE_SLOTS; i++)
         master.places[i].slot = -1;
     ok = ok && prepare_and_wait(&master, err);
     if (ok) {

@@ -11,6 +11,7 @@
 #define TAKEN_MAX PAGE_PACKETS
 
 static struct pg_stmt begin_write = {.sql = "BEGIN ISOLATION LEVEL SERIALIZABLE"};
+#define BEGIN_RESULTS 3
 static struct pg_stmt commit_write = {.sql = "COMMIT"};
 
 /* A turn and where its packets' events lie. */
@@ -263,6 +264,13 @@ static bool skip_results(struct pg *pg, size_t count, struct acc_error *err)
     return true;
 }
 
+/* The fence comes first: behind it the snapshot sees the routing as it stays until the commit. */
+static bool begin_send(struct worker *worker, struct acc_error *err)
+{
+    return pg_send(&worker->pg, &begin_write, NULL, err) &&
+           routing_check_send(&worker->routing, &worker->pg, err);
+}
+
 /* Everything of the turn in one pipeline. with_completion is false for a part of an event (flush). */
 static bool write_all(struct turn *turn, bool with_completion, struct acc_error *err)
 {
@@ -273,7 +281,7 @@ static bool write_all(struct turn *turn, bool with_completion, struct acc_error 
     const struct acc_rows *data = &batch->data[turn->lifecycle->on->index];
     int64_t batch_id = worker->epoch.next_batch++;
     int64_t now_us = clock_wall_us();
-    size_t before = 2; /* results ahead of the packets' */
+    size_t before = 0; /* results ahead of the packets' */
     size_t after = 1;  /* and behind them: the tallies */
 
     packet_set_reset(&worker->pushes);
@@ -286,10 +294,9 @@ static bool write_all(struct turn *turn, bool with_completion, struct acc_error 
         push_remainder(turn);
     bool ok = true;
     if (!batch->in_transaction) {
-        ok = pg_send(pg, &begin_write, NULL, err);
-        before++;
+        ok = begin_send(worker, err);
+        before += BEGIN_RESULTS;
     }
-    ok = ok && routing_check_send(&worker->routing, pg, err);
     for (size_t i = 0; ok && i < catalog->count; i++) {
         if (batch->candidate_count[i] == 0)
             continue;
@@ -426,10 +433,8 @@ static bool compute(struct turn *turn, struct acc_error *err)
 
     turn->started_us = clock_us();
     if (!lifecycle->is_monotone) {
-        PGresult *res = pg_query(&worker->pg, &begin_write, NULL, err);
-        if (res == NULL)
+        if (!begin_send(worker, err) || !pg_sync(&worker->pg, err) || !pg_finish(&worker->pg, err))
             return false;
-        PQclear(res);
         batch->in_transaction = true;
     }
     if (lifecycle->has_mirror && !friends_mirrors(batch, err))

@@ -29,10 +29,10 @@ hosts=()
 
 fail()
 {
-    echo "FAIL $name: $*" >&2
     if [ -n "${app-}" ] && [ -s "$app/host.log" ]; then
-        tail -n 40 "$app/host.log" | cut -c1-400 >&2
+        tail -n 20 "$app/host.log" | cut -c1-240 >&2
     fi
+    echo "FAIL $name: $* (SEED=$seed)" >&2
     exit 1
 }
 
@@ -74,7 +74,7 @@ new_app()
 {
     apps=$((apps + 1))
     schema=t$$_$apps
-    app=$TMPDIR/$apps
+    app=$TMPDIR/app$apps
     mkdir -p "$app/kinds" "$app/lifecycles" "$app/data" "$app/run"
     [ $# = 0 ] || cp -r "$1/." "$app/"
     [ -e "$app/accrete.yaml" ] || : >"$app/accrete.yaml"

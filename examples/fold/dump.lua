@@ -24,12 +24,10 @@ for row in db.connect():rows("SELECT dims, axes, words FROM fact_ortho") do
 end
 local dump = ortho.dump(lines)
 
-local file, reason = io.stdout, nil
+local file = io.stdout
 if out then
-  file, reason = io.open(out, "wb")
-  if not file then
-    fail(reason)
-  end
+  local opened, reason = io.open(out, "wb")
+  file = opened or fail(reason)
 end
 local written, problem = file:write(dump)
 if not written or not file:flush() then

@@ -30,6 +30,51 @@ void sha256(const void *data, size_t bytes, uint8_t out[SHA256_BYTES])
     }
 }
 
+static inline uint64_t rotate(uint64_t x, unsigned bits)
+{
+    return x << bits | x >> (64 - bits);
+}
+
+static inline void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[2] = rotate(v[2], 32);
+}
+
+static inline uint64_t sip_end(uint64_t v[4])
+{
+    for (int i = 0; i < 4; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+void siphash128(const uint64_t key[2], const uint64_t *words, size_t count, uint64_t out[2])
+{
+    uint64_t v[4] = {UINT64_C(0x736f6d6570736575) ^ key[0],
+                     UINT64_C(0x646f72616e646f6d) ^ key[1] ^ 0xee,
+                     UINT64_C(0x6c7967656e657261) ^ key[0], UINT64_C(0x7465646279746573) ^ key[1]};
+
+    for (size_t i = 0; i <= count; i++) {
+        uint64_t word = i < count ? words[i] : (uint64_t)(8 * count) << 56;
+        v[3] ^= word;
+        sip_round(v);
+        sip_round(v);
+        v[0] ^= word;
+    }
+    v[2] ^= 0xee;
+    out[0] = sip_end(v);
+    v[1] ^= 0xdd;
+    out[1] = sip_end(v);
+}
+
 void hex_encode(const void *data, size_t bytes, char *out)
 {
     static const char digits[] = "0123456789abcdef";

@@ -97,15 +97,13 @@ bool lines_peek(struct lines *lines, size_t want, const char **data, size_t *siz
 bool lines_rest(struct lines *lines, size_t max, const char **data, size_t *size,
                 struct acc_error *err)
 {
-    while (!lines->is_end) {
-        if (lines->size - lines->at > max)
-            return acc_fail(err, ACC_EINPUT, "more than %zu bytes", max);
+    while (!lines->is_end && lines->size - lines->at <= max)
         if (!read_more(lines, err))
             return false;
-    }
+    if (lines->size - lines->at > max)
+        return acc_fail(err, ACC_EINPUT, "wanted at most %zu bytes (ingest.value)", max);
     *data = lines->data + lines->at;
     *size = lines->size - lines->at;
     lines->at = lines->size;
-    return *size <= max ||
-           acc_fail(err, ACC_EINPUT, "%zu bytes, at most %zu are taken (ingest.value)", *size, max);
+    return true;
 }

@@ -215,12 +215,20 @@ static void clear_tree(struct tree *tree)
 
 /* The id that was meant */
 
+/* What a fact was asked for by: all ids between two, which come from digits, or from values of the unique fields. */
+struct wanted {
+    uint8_t low[16];
+    uint8_t high[16];
+    const char *words; /* for messages */
+};
+
 /* Lowest and highest id with the digits of prefix. */
-static bool read_prefix(const char *prefix, uint8_t low[16], uint8_t high[16])
+static bool read_prefix(const char *prefix, struct wanted *wanted)
 {
     char digits[2][33];
     size_t size = 0;
 
+    wanted->words = prefix;
     for (; *prefix != '\0' && size < 32; prefix++) {
         if (*prefix == '-') /* as a uuid is written */
             continue;
@@ -233,7 +241,54 @@ static bool read_prefix(const char *prefix, uint8_t low[16], uint8_t high[16])
         return false;
     memset(digits[0] + size, '0', 32 - size);
     memset(digits[1] + size, 'f', 32 - size);
-    return hex_decode(digits[0], 32, low) && hex_decode(digits[1], 32, high);
+    return hex_decode(digits[0], 32, wanted->low) && hex_decode(digits[1], 32, wanted->high);
+}
+
+/* Sets one field from "from=1". */
+static bool read_field(const struct values_target *target, const struct kind *kind,
+                       const char *word, struct acc_row *row, uint64_t *given,
+                       struct acc_error *err)
+{
+    const char *equals = strchr(word, '=');
+
+    if (equals == NULL)
+        return acc_fail(err, ACC_EINPUT, "wanted FIELD=VALUE, got \"%s\"", word);
+    char *name = acc_format("%.*s", (int)(equals - word), word);
+    int field = values_field(kind, name, err);
+    free(name);
+    if (field < 0)
+        return false;
+    if ((kind->unique_mask >> field & 1) == 0)
+        return acc_fail(err, ACC_EINPUT, "field \"%s\" of kind \"%s\" is not among the unique ones",
+                        kind->fields[field].name, kind->name);
+    *given |= UINT64_C(1) << field;
+    return values_set_text(target, kind, (size_t)field, equals + 1, strlen(equals + 1), row, err);
+}
+
+/* The id of the fact with these values of all unique fields. */
+static bool read_fields(const struct work *work, const struct kind *kind, int argc, char **argv,
+                        struct wanted *wanted, struct acc_error *err)
+{
+    struct acc_heap heap;
+    struct values_target target = {.heap = &heap,
+                                   .value_bytes = work->app.settings.ingest.value_bytes};
+    struct acc_row *row = acc_zalloc(kind->row_bytes);
+    uint64_t given = 0;
+    bool ok = true;
+
+    heap_init(&heap, 0);
+    for (int i = 0; ok && i < argc; i++)
+        ok = read_field(&target, kind, argv[i], row, &given, err);
+    if (ok)
+        ok = values_complete(kind, given | kind->other_mask, row, err);
+    if (ok) {
+        identity_set(kind, row);
+        memcpy(wanted->low, row->id, 16);
+        memcpy(wanted->high, row->id, 16);
+        wanted->words = "these values";
+    }
+    free(row);
+    return ok;
 }
 
 static int refuse_many(struct tree *tree, const char *prefix, const PGresult *res)
@@ -251,18 +306,15 @@ static int refuse_many(struct tree *tree, const char *prefix, const PGresult *re
     return CLI_FAILED;
 }
 
-/* Finds the one fact of kind whose id begins with prefix. */
-static bool find_root(struct tree *tree, const struct kind *kind, const char *prefix,
+/* Finds the one fact of kind that is wanted. */
+static bool find_root(struct tree *tree, const struct kind *kind, const struct wanted *wanted,
                       int *exit_code)
 {
     struct pg_args args = {0};
-    uint8_t low[16];
-    uint8_t high[16];
+    struct acc_error err;
 
-    if (!read_prefix(prefix, low, high))
-        abort(); /* checked before */
-    pg_uuid(&args, low);
-    pg_uuid(&args, high);
+    pg_uuid(&args, wanted->low);
+    pg_uuid(&args, wanted->high);
     pg_int8(&args, CANDIDATES_MAX + 1);
     char *sql = acc_format("SELECT _id FROM %s WHERE _id BETWEEN $1 AND $2 ORDER BY _id LIMIT $3",
                            kind->table);
@@ -271,15 +323,12 @@ static bool find_root(struct tree *tree, const struct kind *kind, const char *pr
     if (res == NULL)
         return false;
     bool ok = PQntuples(res) == 1;
-    if (ok)
+    if (ok) {
         add_node(tree, (const uint8_t *)PQgetvalue(res, 0, 0), -1, 0);
-    else if (PQntuples(res) > 1)
-        *exit_code = refuse_many(tree, prefix, res);
-    else {
-        struct acc_error err;
-
-        acc_fail(&err, ACC_EINPUT, "there is no fact of kind \"%s\" whose id begins with \"%s\"",
-                 kind->name, prefix);
+    } else if (PQntuples(res) > 1) {
+        *exit_code = refuse_many(tree, wanted->words, res);
+    } else {
+        acc_fail(&err, ACC_EINPUT, "no fact of kind \"%s\" fits %s", kind->name, wanted->words);
         *exit_code = cli_fail(tree->cli, &err);
     }
     PQclear(res);
@@ -411,7 +460,7 @@ static json_t *json_of(struct tree *tree, int n)
     return one;
 }
 
-static int explain(struct tree *tree, const struct kind *kind)
+static int explain(struct tree *tree, const struct kind *kind, const struct wanted *wanted)
 {
     struct acc_error err;
     int exit_code;
@@ -420,7 +469,7 @@ static int explain(struct tree *tree, const struct kind *kind)
         acc_fail(&err, ACC_EINPUT, "nothing is stored yet: accrete ingest loads facts");
         return cli_fail(tree->cli, &err);
     }
-    if (!find_root(tree, kind, tree->cli->argv[1], &exit_code))
+    if (!find_root(tree, kind, wanted, &exit_code))
         return exit_code;
     if (!read_tree(tree, &err))
         return cli_fail(tree->cli, &err);
@@ -430,7 +479,8 @@ static int explain(struct tree *tree, const struct kind *kind)
     return cli_flush(tree->cli, CLI_DONE);
 }
 
-static int explain_in(struct cli *cli, struct work *work, const struct kind *kind)
+static int explain_in(struct cli *cli, struct work *work, const struct kind *kind,
+                      const struct wanted *wanted)
 {
     struct tree *tree = acc_zalloc(sizeof(*tree));
 
@@ -438,29 +488,46 @@ static int explain_in(struct cli *cli, struct work *work, const struct kind *kin
     tree->work = work;
     tree->depth_max = (int)cli_number(cli, "depth", DEPTH_DEFAULT);
     heap_init(&tree->heap, 0);
-    int exit_code = explain(tree, kind);
+    int exit_code = explain(tree, kind, wanted);
     clear_tree(tree);
     free(tree);
     return exit_code;
 }
 
+/* What the arguments ask for; false: misuse, printed. */
+static bool read_arguments(struct cli *cli, struct work *work, const struct kind **kind,
+                           struct wanted *wanted)
+{
+    struct values_target names = {.catalog = &work->program.catalog};
+    struct acc_error err;
+
+    *kind = values_kind(&names, cli->argv[0], &err);
+    if (*kind != NULL && strchr(cli->argv[1], '=') == NULL) {
+        if (cli->argc == 2 && read_prefix(cli->argv[1], wanted))
+            return true;
+        acc_fail(&err, ACC_EINPUT, "ID: wanted 4 to 32 hex digits, got \"%s\"",
+                 cli->argv[cli->argc == 2 ? 1 : 2]);
+    } else if (*kind != NULL &&
+               read_fields(work, *kind, cli->argc - 1, cli->argv + 1, wanted, &err)) {
+        return true;
+    }
+    cli_misuse(cli, "%s", err.text);
+    return false;
+}
+
 static int run(struct cli *cli)
 {
+    const struct kind *kind;
+    struct wanted wanted;
     struct work work;
-    struct acc_error err;
-    uint8_t unused[16];
     int exit_code;
 
-    if (!read_prefix(cli->argv[1], unused, unused))
-        return cli_misuse(cli, "ID: wanted 4 to 32 hex digits, got \"%s\"", cli->argv[1]);
     if (!work_open(cli, &work, WORK_KINDS, &exit_code))
         return exit_code;
-    struct values_target names = {.catalog = &work.program.catalog};
-    const struct kind *kind = values_kind(&names, cli->argv[0], &err);
-    if (kind == NULL)
-        exit_code = cli_misuse(cli, "%s", err.text);
+    if (!read_arguments(cli, &work, &kind, &wanted))
+        exit_code = CLI_MISUSE;
     else if (work_connect(cli, &work, WORK_READ, &exit_code))
-        exit_code = explain_in(cli, &work, kind);
+        exit_code = explain_in(cli, &work, kind, &wanted);
     work_close(&work);
     return exit_code;
 }
@@ -468,18 +535,19 @@ static int run(struct cli *cli)
 const struct cli_command cli_explain = {
     .name = "explain",
     .summary = "tells why a fact is there, as a tree",
-    .usage = "KIND ID",
+    .usage = "KIND ID|FIELD=VALUE...",
     .help =
         "For a found fact the data and friends it was first found from, and so on down to facts\n"
         "that came from outside. A fact that is met twice is drawn once, where it is nearest to\n"
         "the root; at most 500 facts are shown.",
     .argc_min = 2,
-    .argc_max = 2,
+    .argc_max = -1,
     .arguments =
         (const struct cli_argument[]){
             {"KIND", CLI_KIND, "its kind"},
             {"ID", CLI_TEXT,
              "its id, 32 hex digits; or the first ones, at least 4, if they fit one fact only"},
+            {"FIELD=VALUE", CLI_TEXT, "or the values of all its unique fields"},
             {0},
         },
     .options =
@@ -490,7 +558,7 @@ const struct cli_command cli_explain = {
         },
     .examples =
         (const struct cli_example[]){
-            {"accrete explain path 3f1a88c04b2e", "where a path comes from"},
+            {"accrete explain path from=1 to=4", "where a path comes from"},
             {"accrete explain path 3f1a --depth 20 --json", "more of it, for programs"},
             {0},
         },

@@ -47,7 +47,8 @@ struct load {
     const char *field;       /* of --field, or NULL */
     struct origins *origins; /* by the kind's index */
     size_t pending;          /* rows since the last flush */
-    int64_t lines, refused;
+    int64_t lines, refused, files_failed;
+    bool is_broken; /* facts could not be written: no use to go on */
     struct ingest_counts counts;
     struct progress progress;
     int64_t bytes_before; /* of files that are done */
@@ -92,7 +93,8 @@ static bool flush_rows(struct load *load, struct acc_error *err)
 {
     if (load->pending == 0)
         return true;
-    if (!ingest_flush(load->ingest, &load->counts, refuse_row, load, err))
+    load->is_broken = !ingest_flush(load->ingest, &load->counts, refuse_row, load, err);
+    if (load->is_broken)
         return false;
     for (size_t k = 0; k < load->work->program.catalog.count; k++)
         load->origins[k].count = 0;
@@ -315,11 +317,12 @@ static bool guess_format(const struct load *load, const char *file, struct lines
         return acc_fail_prefix(err, "%s", file);
     while (blank < size && isspace((uint8_t)data[blank]))
         blank++;
-    if (blank == size ? load->kind == NULL : data[blank] == '{')
+    bool is_text = load->kind != NULL && text_choose(load->kind, NULL, &fields, &why);
+    if (blank == size ? !is_text : data[blank] == '{')
         *format = FORMAT_NDJSON;
     else if (load->kind != NULL && is_header(load->kind, data, size))
         *format = FORMAT_CSV;
-    else if (load->kind != NULL && text_choose(load->kind, load->field, &fields, &why))
+    else if (is_text)
         *format = FORMAT_TEXT;
     else
         return acc_fail(
@@ -389,9 +392,15 @@ static bool read_files(struct load *load, int argc, char **argv, struct acc_erro
         argv = standard_input;
     }
     load->progress.total = total_bytes(argc, argv);
-    for (int i = 0; i < argc; i++)
-        if (!read_file(load, argv[i], err))
+    for (int i = 0; i < argc; i++) {
+        if (read_file(load, argv[i], err))
+            continue;
+        if (load->is_broken)
             return false;
+        progress_hide(&load->progress);
+        cli_fail(load->cli, err); /* the other files are read all the same */
+        load->files_failed++;
+    }
     return flush_rows(load, err);
 }
 
@@ -402,17 +411,17 @@ static void print_summary(const struct load *load)
     double seconds = (double)(clock_us() - load->progress.started_us) / 1e6;
     int64_t rate = (int64_t)((double)load->lines / (seconds > 0 ? seconds : 1e-6));
 
-    if (!cli_has(load->cli, "json")) {
-        fprintf(stderr, "%s lines in %.1f s (%s/s): %s new, %s repeats, %s refused\n",
-                cli_grouped(load->lines), seconds, cli_grouped(rate),
+    if (cli_has(load->cli, "json"))
+        printf("{\"lines\":%" PRId64 ",\"new\":%" PRId64 ",\"repeats\":%" PRId64
+               ",\"refused\":%" PRId64 ",\"contradictions\":%" PRId64 ",\"files_failed\":%" PRId64
+               ",\"seconds\":%.3f}\n",
+               load->lines, load->counts.new_facts, load->counts.repeats, load->refused,
+               load->counts.contradictions, load->files_failed, seconds);
+    else if (!cli_has(load->cli, "quiet"))
+        fprintf(stderr, "%s line%s in %.1f s (%s/s): %s new, %s repeats, %s refused\n",
+                cli_grouped(load->lines), load->lines == 1 ? "" : "s", seconds, cli_grouped(rate),
                 cli_grouped(load->counts.new_facts), cli_grouped(load->counts.repeats),
                 cli_grouped(load->refused));
-        return;
-    }
-    printf("{\"lines\":%" PRId64 ",\"new\":%" PRId64 ",\"repeats\":%" PRId64 ",\"refused\":%" PRId64
-           ",\"contradictions\":%" PRId64 ",\"seconds\":%.3f}\n",
-           load->lines, load->counts.new_facts, load->counts.repeats, load->refused,
-           load->counts.contradictions, seconds);
 }
 
 /* What was flushed before a failure stays, so the summary is told either way. */
@@ -425,9 +434,9 @@ static int ingest_all(struct load *load)
     progress_hide(&load->progress);
     if (!ok)
         cli_fail(load->cli, &err);
-    if (!cli_has(load->cli, "quiet"))
-        print_summary(load);
-    return cli_flush(load->cli, ok && load->refused == 0 ? CLI_DONE : CLI_FAILED);
+    print_summary(load);
+    return cli_flush(load->cli,
+                     ok && load->refused + load->files_failed == 0 ? CLI_DONE : CLI_FAILED);
 }
 
 /* The first argument is a kind, unless it is the name of a file. */
@@ -450,11 +459,29 @@ static bool take_kind(struct load *load, int *exit_code)
     return false;
 }
 
+/* --field means text, and must name a field that a text file can fill. */
+static bool take_field(struct load *load, int *exit_code)
+{
+    struct text_fields fields;
+    struct acc_error err;
+
+    if (load->kind == NULL) {
+        *exit_code = cli_misuse(load->cli, "--field: wanted a kind too");
+    } else if (load->format != FORMAT_NONE && load->format != FORMAT_TEXT) {
+        *exit_code = cli_misuse(load->cli, "--field goes with --format text only");
+    } else if (!text_choose(load->kind, load->field, &fields, &err)) {
+        *exit_code = cli_misuse(load->cli, "--field: %s", err.text);
+    } else {
+        load->format = FORMAT_TEXT;
+        return true;
+    }
+    return false;
+}
+
 static bool take_options(struct load *load, int *exit_code)
 {
     static const char *const names[] = {"auto", "ndjson", "csv", "text"};
     const char *format = cli_value(load->cli, "format");
-    struct acc_error err;
 
     load->field = cli_value(load->cli, "field");
     for (int i = FORMAT_NONE; format != NULL && i <= FORMAT_TEXT; i++)
@@ -466,13 +493,7 @@ static bool take_options(struct load *load, int *exit_code)
         *exit_code = cli_misuse(load->cli, "--format %s: wanted a kind before the files", format);
         return false;
     }
-    if (load->field != NULL &&
-        (load->kind == NULL || values_field(load->kind, load->field, &err) < 0)) {
-        *exit_code = cli_misuse(load->cli, "--field: %s",
-                                load->kind == NULL ? "wanted a kind too" : err.text);
-        return false;
-    }
-    return true;
+    return load->field == NULL || take_field(load, exit_code);
 }
 
 static void clear(struct load *load)

@@ -43,6 +43,8 @@ static int ask(struct cli *cli, pid_t host, const struct page *page)
     struct acc_error err;
     int exit_code;
 
+    while (page->generation == 0 && clock_us() < until_us && kill(host, 0) == 0)
+        nanosleep(&pause, NULL); /* it is just starting */
     *before = *page;
     bool ok = kill(host, SIGHUP) == 0;
     while (ok && (said = answer(page, before)) == ANSWER_NONE && clock_us() < until_us &&

@@ -4,7 +4,22 @@
 #include "supervise.h"
 
 #include <stdlib.h>
-#include <unistd.h>
+#include <time.h>
+
+#define WAIT_MS 10000
+#define POLL_MS 20
+
+/* A command that has started the private cluster for itself is soon done; a host is not. */
+static void wait_for_commands(const struct app *app)
+{
+    struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
+
+    for (int waited_ms = 0; waited_ms < WAIT_MS; waited_ms += POLL_MS) {
+        if (app_lock_holder(app) == 0 || app_host(app) != 0)
+            return;
+        nanosleep(&pause, NULL);
+    }
+}
 
 static int run(struct cli *cli)
 {
@@ -32,6 +47,7 @@ static int run(struct cli *cli)
     if (!native_build(&app, &so_path, &err)) {
         exit_code = cli_fail(cli, &err);
     } else {
+        wait_for_commands(&app);
         /* supervise_run fills err when it returns 1 for a reason that it has not told itself. */
         exit_code = supervise_run(&app, &options, &err);
         if (exit_code != CLI_DONE && err.code != ACC_OK)

@@ -33,39 +33,80 @@ static bool find_tables(struct work *work, struct acc_error *err)
     return true;
 }
 
-/* Makes the app's modules the first generation, if there is none; replacing one that runs is the host's business. */
-static bool activate_first(struct cli *cli, struct work *work, struct acc_error *err)
+static bool has_generation(struct pg *pg, bool *has, struct acc_error *err)
 {
     static struct pg_stmt stmt = {.sql = "SELECT EXISTS (SELECT FROM generation)"};
-    struct pg *pg = &work->session.pg;
     PGresult *res = pg_query(pg, &stmt, NULL, err);
 
     if (res == NULL)
         return false;
-    bool has_generation = pg_get_bool(res, 0, 0);
+    *has = pg_get_bool(res, 0, 0);
     PQclear(res);
-    if (!has_generation)
-        return schema_activate(pg, &work->program, err);
-    cli_note(cli, "the modules have changed: they become a generation by accrete reload or the "
-                  "next accrete run");
     return true;
 }
 
-/* Makes what is missing for facts to be written. With the modules of the current generation nothing is. */
-static bool make_tables(struct cli *cli, struct work *work, struct acc_error *err)
+/*
+ * Workers of a running host read the rows of packets as their own kinds say. A kind can only have got fields since
+ * (schema_apply refuses all else), so comparing how many there are is enough.
+ */
+static bool check_kinds(struct work *work, struct acc_error *err)
+{
+    static struct pg_stmt stmt = {
+        .sql = "SELECT name, array_length(string_to_array(declaration, E'\\n'), 1) - 2 FROM kind"};
+    PGresult *res = pg_query(&work->session.pg, &stmt, NULL, err);
+    bool ok = res != NULL;
+
+    for (int r = 0; ok && r < PQntuples(res); r++) {
+        const struct kind *kind = catalog_find(&work->program.catalog, pg_get_text(res, r, 0));
+
+        if (kind != NULL && (int)kind->field_count != pg_get_int4(res, r, 1))
+            ok = acc_fail(
+                err, ACC_EINPUT,
+                "kinds/%s.lua has changed: accrete reload makes the running host take it up",
+                kind->name);
+    }
+    PQclear(res);
+    return ok;
+}
+
+/* Somebody else may work on the database: a generation is activated only when there is none. */
+static bool share_tables(struct cli *cli, struct work *work, struct acc_error *err)
 {
     struct pg *pg = &work->session.pg;
+    bool has = false;
 
     if (work->has_tables) {
         if (schema_bind(pg, &work->program, err))
             return true;
-        if (err->code != ACC_ESTALE)
+        if (err->code != ACC_ESTALE || !has_generation(pg, &has, err) ||
+            (has && !check_kinds(work, err)))
             return false;
     }
-    if (!schema_apply(pg, work->app.schema, &work->program, &work->app.settings, err))
+    if (!schema_apply(pg, work->app.schema, &work->program, &work->app.settings, err) ||
+        !has_generation(pg, &has, err))
+        return false;
+    if (!has)
+        return schema_activate(pg, &work->program, err);
+    if (schema_bind(pg, &work->program, err)) /* a host that was just starting did it meanwhile */
+        return true;
+    if (err->code == ACC_ESTALE)
+        cli_note(cli,
+                 "the modules have changed: accrete reload makes the running host take them up");
+    return err->code == ACC_ESTALE;
+}
+
+/* Makes what is missing for facts to be written. */
+static bool make_tables(struct cli *cli, struct work *work, struct acc_error *err)
+{
+    struct pg *pg = &work->session.pg;
+    bool is_ours = work->session.lock >= 0; /* nobody else works on it */
+
+    if (is_ours ? !schema_apply(pg, work->app.schema, &work->program, &work->app.settings, err) ||
+                      !schema_activate(pg, &work->program, err)
+                : !share_tables(cli, work, err))
         return false;
     work->has_tables = true;
-    return activate_first(cli, work, err);
+    return true;
 }
 
 bool work_open(struct cli *cli, struct work *work, unsigned needs, int *exit_code)

@@ -119,7 +119,10 @@ local function make_process(lifecycle, data, got)
   code[#code + 1] = "if late then outcomes[i] = LATE if reason ~= nil then note(LATE, reason) end else"
   code[#code + 1] = "local before = batch.find_count"
   code[#code + 1] = ("process_data(ev, %sfound)"):format(friends)
-  code[#code + 1] = "outcomes[i] = (batch.find_count > before or state.flushed) and FOUND or EMPTY end end i = i + 1 end return i end"
+  -- A write in the middle of the event may have parked it already.
+  code[#code + 1] = "if outcomes[i] == READY then"
+  code[#code + 1] = "outcomes[i] = (batch.find_count > before or state.flushed) and FOUND or EMPTY"
+  code[#code + 1] = "end end end i = i + 1 end return i end"
   local state = lifecycle.state
   local env = { batch = batch, outcomes = outcomes, slot = slot, data = data, note = host.reason, READY = OUTCOME.READY, LATE = OUTCOME.LATE,
     FOUND = OUTCOME.FOUND, EMPTY = OUTCOME.EMPTY, abort_late = m.abort_late or false, process_data = m.process_data,

@@ -198,9 +198,21 @@ static int l_query(lua_State *L)
             return fatal(L, script, &err);
         script->batch->is_reading = true;
     }
+    bool in_writer = script->batch->in_transaction; /* there a savepoint keeps it from writing */
+    if (in_writer && !pg_do(pg, "SAVEPOINT query; SET TRANSACTION READ ONLY", NULL, &err))
+        return fatal(L, script, &err);
     PGresult *res = PQexecParams(pg->conn, sql, count, NULL, values, NULL, NULL, 0);
     if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-        pg_fail(&err, res, pg->conn);
+        if (PQresultStatus(res) == PGRES_FATAL_ERROR)
+            pg_fail(&err, res, pg->conn);
+        else
+            acc_fail(&err, ACC_EDB, "db:query: wanted a statement that returns rows");
+        if (err.code == ACC_ESTALE) /* a division by zero here is the app's, not a fence's */
+            err.code = ACC_EDB;
+        PQclear(res);
+        return fatal(L, script, &err);
+    }
+    if (in_writer && !pg_do(pg, "ROLLBACK TO query; RELEASE query", NULL, &err)) {
         PQclear(res);
         return fatal(L, script, &err);
     }

@@ -35,7 +35,7 @@ end
 
 local function some()
   local kind = math.random(4)
-  return kind == 1 and bytes(12) or kind == 2 and near(12) or kind == 3 and words(math.random(6)) or words(math.random(2) == 1 and 4 or 8)
+  return kind == 1 and bytes(12) or kind == 2 and near(12) or words(kind == 3 and math.random(6) or 4 * math.random(2))
 end
 
 --- Axes that fit the words, more often than not.

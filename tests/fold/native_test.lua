@@ -45,7 +45,10 @@ end
 print("ok: max_phrase and max_dims leave out what is longer and nothing else")
 
 host.load()
-local grids = { { 2, 2 }, { 3, 3 }, { 4, 5 }, { 7, 7 }, { 10, 10 }, { 2, 2, 2, 2 }, { 2, 2, 2, 2, 2, 2 }, { 3, 3, 3 }, { 4, 4, 4 }, { 3, 2, 2, 2 } }
+local grids = {
+  { 2, 2 }, { 3, 3 }, { 4, 5 }, { 7, 7 }, { 10, 10 }, { 3, 3, 3 }, { 4, 4, 4 }, { 3, 2, 2, 2 }, { 2, 2, 2, 2 },
+  { 2, 2, 2, 2, 2, 2 },
+}
 if long then
   table.insert(grids, { 20, 20 })
   table.insert(grids, { 5, 5, 5 })

@@ -38,7 +38,8 @@ local function simulate(books, how, without)
       commit(task.kind, task.values)
     else
       local now = facts:count("sentence")
-      local limit = how.snapshot == "newest" and now or how.snapshot == "oldest" and task.row._sentences or math.random(task.row._sentences, now)
+      local oldest = task.row._sentences
+      local limit = how.snapshot == "newest" and now or how.snapshot == "oldest" and oldest or math.random(oldest, now)
       local found = {}
       host.run(task.lifecycle, task.row, facts:view(limit), function(kind, values, friends)
         found[#found + 1] = { kind = kind, values = values }
@@ -120,10 +121,14 @@ for i = 1, count do
     end
   end
 end
-print(("ok: %d runs of %d texts end the same; %d finds follow from data and friends (seed %d)"):format(runs, count, found, seed))
+print(("ok: %d runs of %d texts end the same (seed %d)"):format(runs, count, seed))
+print(("ok: %d finds follow from their data and friends alone"):format(found))
 
 -- Grids and the named scenarios, in every way.
-local cases = { host.book(texts.grid({ 4, 4 })), host.book(texts.grid({ 3, 3, 2 })), host.book(texts.grid({ 2, 2, 2, 2 })) }
+local cases = {}
+for _, sizes in ipairs({ { 4, 4 }, { 3, 3, 2 }, { 2, 2, 2, 2 } }) do
+  cases[#cases + 1] = host.book(texts.grid(sizes))
+end
 for _, scenario in ipairs(texts.scenarios) do
   cases[#cases + 1] = table.concat(scenario[2], ". ")
 end

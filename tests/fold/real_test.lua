@@ -28,7 +28,12 @@ end
 local licenses = "/usr/share/common-licenses/"
 local cases = {
   { "BSD", read(licenses .. "BSD"), { 10, 122, 187, 2848, 34 }, { ["1,1"] = 31, ["2,1"] = 3 } },
-  { "Artistic", read(licenses .. "Artistic"), { 36, 314, 680, 17543, 404 }, { ["1,1"] = 337, ["2,1"] = 56, ["3,1"] = 6, ["1,1,1"] = 5 } },
+  {
+    "Artistic",
+    read(licenses .. "Artistic"),
+    { 36, 314, 680, 17543, 404 },
+    { ["1,1"] = 337, ["2,1"] = 56, ["3,1"] = 6, ["1,1,1"] = 5 },
+  },
   { "Genesis, 31 verses", verses(31), { 39, nil, 368, 9338, 513 }, { ["1,1,1"] = 13 } },
   { "Genesis, 50 verses", verses(50), { [5] = 2066 }, { ["1,1,1"] = 248 } },
   { "Genesis, 100 verses", verses(100), { [5] = 11609 }, { ["1,1,1"] = 4224 } },

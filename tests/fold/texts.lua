@@ -81,7 +81,10 @@ function M.random()
   local sentences = {}
   local words = math.random(3, 9)
   if math.random() < 0.7 then
-    local shapes = { { 2, 2 }, { 3, 2 }, { 3, 3 }, { 4, 2 }, { 4, 3 }, { 2, 2, 2 }, { 3, 2, 2 }, { 3, 3, 2 }, { 4, 2, 2 }, { 2, 2, 2, 2 } }
+    local shapes = {
+      { 2, 2 }, { 3, 2 }, { 3, 3 }, { 4, 2 }, { 4, 3 },
+      { 2, 2, 2 }, { 3, 2, 2 }, { 3, 3, 2 }, { 4, 2, 2 }, { 2, 2, 2, 2 },
+    }
     local sizes = shapes[math.random(#shapes)]
     local count, cells = 1, {}
     for _, size in ipairs(sizes) do
@@ -127,7 +130,13 @@ M.scenarios = {
   { "up by ortho backward", { "c g. a e. b f. d h.", B, A }, { 12, 8, 13, 3 }, CUBE, "0d4516ac1d41a132" },
   { "over by origin", { A, D, "c d f. a b e." }, { 9, 6, 8, 5 }, LADDER, "36efa001d618000a" },
   { "over by hop", { A, D, "a b e. c d f." }, { 9, 6, 8, 5 }, LADDER, "36efa001d618000a" },
-  { "over by contents", { L, R, "a d g. b e h. c f i" }, { 12, 9, 12, 6 }, { ["1,1"] = 4, ["2,1"] = 4, ["2,2"] = 1 }, "b7cd72a6ff948cf0" },
+  {
+    "over by contents",
+    { L, R, "a d g. b e h. c f i" },
+    { 12, 9, 12, 6 },
+    { ["1,1"] = 4, ["2,1"] = 4, ["2,2"] = 1 },
+    "b7cd72a6ff948cf0",
+  },
   { "over by ortho forward", { "c d f. a b e.", A, D }, { 9, 6, 8, 5 }, LADDER, "36efa001d618000a" },
   { "over by ortho backward", { "c d f. a b e.", D, A }, { 9, 6, 8, 5 }, LADDER, "36efa001d618000a" },
   {

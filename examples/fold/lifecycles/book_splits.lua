@@ -12,7 +12,11 @@ function M.process_data(book, found)
 end
 
 M.examples = {
-  hit = { data = { title = "one", body = "Mr. Smith" }, friends = {}, found = { sentence = { { "mr" }, { "smith" } } } },
+  hit = {
+    data = { title = "one", body = "Mr. Smith" },
+    friends = {},
+    found = { sentence = { { "mr" }, { "smith" } } },
+  },
   miss = { data = { title = "two", body = " . ! 12" }, friends = {}, found = {} },
 }
 

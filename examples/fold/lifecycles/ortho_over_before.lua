@@ -21,7 +21,10 @@ end
 M.examples = {
   hit = {
     data = { axes = "d:1,e:1", words = "b e d f", dims = "1,1" },
-    friends = { { { words = "a b e" }, { words = "c d f" }, { words = "a c" }, { words = "b d" }, { words = "e f" } } },
+    friends = { {
+      { words = "a b e" }, { words = "c d f" }, { words = "a c" }, { words = "b d" },
+      { words = "e f" },
+    } },
     found = { ortho = { { "b:2,c:1", "a c b d e f", "2,1" } } },
   },
   miss = {
@@ -31,7 +34,10 @@ M.examples = {
   },
   near_miss = { -- a b e is no phrase
     data = { axes = "d:1,e:1", words = "b e d f", dims = "1,1" },
-    friends = { { { words = "c d f" }, { words = "a b" }, { words = "b e" }, { words = "a c" }, { words = "b d" }, { words = "e f" } } },
+    friends = { {
+      { words = "c d f" }, { words = "a b" }, { words = "b e" }, { words = "a c" },
+      { words = "b d" }, { words = "e f" },
+    } },
     found = {},
   },
 }

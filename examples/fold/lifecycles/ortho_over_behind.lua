@@ -21,7 +21,10 @@ end
 M.examples = {
   hit = {
     data = { axes = "b:1,c:1", words = "a c b d", dims = "1,1" },
-    friends = { { { words = "a b e" }, { words = "c d f" }, { words = "a c" }, { words = "b d" }, { words = "e f" } } },
+    friends = { {
+      { words = "a b e" }, { words = "c d f" }, { words = "a c" }, { words = "b d" },
+      { words = "e f" },
+    } },
     found = { ortho = { { "b:2,c:1", "a c b d e f", "2,1" } } },
   },
   miss = {
@@ -31,7 +34,10 @@ M.examples = {
   },
   near_miss = { -- c d f is no phrase
     data = { axes = "b:1,c:1", words = "a c b d", dims = "1,1" },
-    friends = { { { words = "a b e" }, { words = "c d" }, { words = "d f" }, { words = "a c" }, { words = "b d" }, { words = "e f" } } },
+    friends = { {
+      { words = "a b e" }, { words = "c d" }, { words = "d f" }, { words = "a c" },
+      { words = "b d" }, { words = "e f" },
+    } },
     found = {},
   },
 }

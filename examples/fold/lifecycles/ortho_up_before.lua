@@ -26,17 +26,26 @@ end
 M.examples = {
   hit = {
     data = { axes = "d:1,f:1", words = "b f d h", dims = "1,1" },
-    friends = { { { words = "a b" }, { words = "c d" }, { words = "e f" }, { words = "g h" }, { words = "a c" }, { words = "a e" }, { words = "c g" }, { words = "e g" } } },
+    friends = { {
+      { words = "a b" }, { words = "c d" }, { words = "e f" }, { words = "g h" },
+      { words = "a c" }, { words = "a e" }, { words = "c g" }, { words = "e g" },
+    } },
     found = { ortho = { { "b:1,c:1,e:1", "a e c g b f d h", "1,1,1" } } },
   },
   miss = {
     data = { axes = "d:1,f:1", words = "b f d h", dims = "1,1" },
-    friends = { { { words = "a b" }, { words = "c d" }, { words = "e f" }, { words = "g h" }, { words = "a c" }, { words = "a e" }, { words = "c g" } } },
+    friends = { {
+      { words = "a b" }, { words = "c d" }, { words = "e f" }, { words = "g h" },
+      { words = "a c" }, { words = "a e" }, { words = "c g" },
+    } },
     found = {},
   },
   near_miss = { -- the new axis would be the third: other sides find this cube
     data = { axes = "f:1,g:1", words = "e g f h", dims = "1,1" },
-    friends = { { { words = "a e" }, { words = "b f" }, { words = "c g" }, { words = "d h" }, { words = "a b" }, { words = "a c" }, { words = "b d" }, { words = "c d" } } },
+    friends = { {
+      { words = "a e" }, { words = "b f" }, { words = "c g" }, { words = "d h" },
+      { words = "a b" }, { words = "a c" }, { words = "b d" }, { words = "c d" },
+    } },
     found = {},
   },
 }

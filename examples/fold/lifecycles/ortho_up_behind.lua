@@ -26,17 +26,26 @@ end
 M.examples = {
   hit = {
     data = { axes = "c:1,e:1", words = "a e c g", dims = "1,1" },
-    friends = { { { words = "a b" }, { words = "c d" }, { words = "e f" }, { words = "g h" }, { words = "b d" }, { words = "b f" }, { words = "d h" }, { words = "f h" } } },
+    friends = { {
+      { words = "a b" }, { words = "c d" }, { words = "e f" }, { words = "g h" },
+      { words = "b d" }, { words = "b f" }, { words = "d h" }, { words = "f h" },
+    } },
     found = { ortho = { { "b:1,c:1,e:1", "a e c g b f d h", "1,1,1" } } },
   },
   miss = {
     data = { axes = "c:1,e:1", words = "a e c g", dims = "1,1" },
-    friends = { { { words = "a b" }, { words = "c d" }, { words = "e f" }, { words = "g h" }, { words = "b d" }, { words = "b f" }, { words = "d h" } } },
+    friends = { {
+      { words = "a b" }, { words = "c d" }, { words = "e f" }, { words = "g h" },
+      { words = "b d" }, { words = "b f" }, { words = "d h" },
+    } },
     found = {},
   },
   near_miss = { -- the new axis would be the third: other sides find this cube
     data = { axes = "b:1,c:1", words = "a c b d", dims = "1,1" },
-    friends = { { { words = "a e" }, { words = "b f" }, { words = "c g" }, { words = "d h" }, { words = "e f" }, { words = "e g" }, { words = "f h" }, { words = "g h" } } },
+    friends = { {
+      { words = "a e" }, { words = "b f" }, { words = "c g" }, { words = "d h" },
+      { words = "e f" }, { words = "e g" }, { words = "f h" }, { words = "g h" },
+    } },
     found = {},
   },
 }

@@ -129,7 +129,7 @@ end
 
 -- Growth ------------------------------------------------------------------------------------------
 
----@class fold.Blocks one block at a time; the same table for every search
+---@class fold.Blocks one block at a time; there is only one search at a time, so there is only one of these
 ---@field axes string
 ---@field words string
 ---@field dims string
@@ -150,7 +150,7 @@ end
 
 --- The sentences that hold the lines of the new layer.
 ---@return table[] rows
-function blocks:friends()
+function blocks.friends()
   local rows = {}
   for i = 0, block.sentence_count - 1 do
     rows[i + 1] = shown.rows:get(block.sentences[i] + 1)

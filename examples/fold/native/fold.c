@@ -65,19 +65,19 @@ int32_t fold_add_sentence(struct fold *fold, const char *words, size_t bytes)
     fold->grow.running = false;
     if (fold->broken || fold->sentence_count == INT32_MAX)
         return FOLD_EMEMORY;
-    while ((length = words_next(words, bytes, &at, &word)) > 0) {
-        if (!memory_reserve((void **)&fold->sentence, &fold->sentence_room, count + 1,
-                            sizeof *fold->sentence))
-            return FOLD_EMEMORY;
+    while (!fold->broken && (length = words_next(words, bytes, &at, &word)) > 0) {
         int32_t number = words_add(&fold->words, word, length);
-        if (number == WORD_NONE)
-            return FOLD_EMEMORY;
-        fold->sentence[count++] = number;
+        fold->broken =
+            number == WORD_NONE || !memory_reserve((void **)&fold->sentence, &fold->sentence_room,
+                                                   count + 1, sizeof *fold->sentence);
+        if (!fold->broken)
+            fold->sentence[count++] = number;
     }
-    if (at < bytes || count == 0)
-        return FOLD_EINPUT;
+    if (at < bytes)
+        count = 0;
 
-    fold->broken = !runs_add(&fold->after, fold->sentence, count, false, fold->sentence_count) ||
+    fold->broken = fold->broken ||
+                   !runs_add(&fold->after, fold->sentence, count, false, fold->sentence_count) ||
                    !runs_add(&fold->before, fold->sentence, count, true, fold->sentence_count);
     return fold->broken ? FOLD_EMEMORY : fold->sentence_count++;
 }

@@ -133,6 +133,8 @@ static int32_t lay_places(struct grow *grow)
                                               .word = WORD_NONE};
         if (grow->places[p].across == RUN_NONE)
             return 0;
+        grow->places[p].choice = runs_across(grow)->states[grow->places[p].across].degree;
+        grow->order[p] = p;
 
         for (int32_t side = grow->sides - 1; side >= 0; side--) {
             int32_t axis = grow->side_axis[side];
@@ -146,30 +148,23 @@ static int32_t lay_places(struct grow *grow)
     return 1;
 }
 
-/* Decides in which order to fill: neighbours of what is filled before others, fewest words first. */
-static void order_places(struct grow *grow)
+/* Decides which place is filled next: a neighbour of what is filled before others, fewest words first. */
+static void choose_place(struct grow *grow)
 {
-    const struct run_state *states = runs_across(grow)->states;
+    int32_t best = grow->chosen;
 
-    for (int32_t p = 0; p < grow->count; p++) {
-        grow->order[p] = p;
-        grow->places[p].edge = states[grow->places[p].across].degree; /* until it is opened */
-    }
-    for (int32_t depth = 0; depth < grow->count; depth++) {
-        int32_t best = depth;
-        for (int32_t i = depth + 1; i < grow->count; i++)
-            if (grow->places[grow->order[i]].edge < grow->places[grow->order[best]].edge)
-                best = i;
-        int32_t p = grow->order[best];
-        grow->order[best] = grow->order[depth];
-        grow->order[depth] = p;
-        for (int32_t side = 0; side < grow->sides; side++) {
-            int32_t at = grow->at[p * grow->sides + side];
-            if (at > 0)
-                grow->places[p - grow->side_stride[side]].edge /= NEIGHBOUR_LEAVES;
-            if (at < side_steps(grow, side))
-                grow->places[p + grow->side_stride[side]].edge /= NEIGHBOUR_LEAVES;
-        }
+    for (int32_t i = best + 1; i < grow->count; i++)
+        if (grow->places[grow->order[i]].choice < grow->places[grow->order[best]].choice)
+            best = i;
+    int32_t p = grow->order[best];
+    grow->order[best] = grow->order[grow->chosen];
+    grow->order[grow->chosen++] = p;
+    for (int32_t side = 0; side < grow->sides; side++) {
+        int32_t at = grow->at[p * grow->sides + side];
+        if (at > 0)
+            grow->places[p - grow->side_stride[side]].choice /= NEIGHBOUR_LEAVES;
+        if (at < side_steps(grow, side))
+            grow->places[p + grow->side_stride[side]].choice /= NEIGHBOUR_LEAVES;
     }
 }
 
@@ -275,7 +270,8 @@ int32_t grow_start(struct grow *grow, struct grow_text text, int32_t axis, bool 
         return result;
     grow->depth = 0;
     grow->running = true;
-    order_places(grow);
+    grow->chosen = 0;
+    choose_place(grow);
     open_place(grow, grow->order[0]);
     return 1;
 }
@@ -464,7 +460,9 @@ int32_t grow_next(struct grow *grow, int32_t *count)
         if (!fill_place(grow, p, edge->word))
             continue;
         if (grow->depth + 1 < grow->count) {
-            open_place(grow, grow->order[++grow->depth]);
+            if (++grow->depth == grow->chosen)
+                choose_place(grow);
+            open_place(grow, grow->order[grow->depth]);
             continue;
         }
         join(grow);

@@ -23,6 +23,7 @@ struct grow_place {
     int32_t names;    /* side that the word here names, or -1 */
     int32_t word;     /* that stands here, WORD_NONE if none does */
     int32_t ahead;    /* axes known to come before the axis of growth, when this place is filled */
+    int32_t choice;   /* words that may come here, by a guess; the place with the fewest is next */
     int32_t edge;     /* next edge to try */
     bool edge_before; /* which automaton it is of */
     bool is_across;   /* it goes on with the line across */
@@ -42,7 +43,8 @@ struct grow {
     struct grow_place *places;          /* row-major */
     int32_t *at;                        /* count * sides: where a place lies along each side */
     int32_t *line;  /* count * sides: state of the words that lead to a place, RUN_NONE: no check */
-    int32_t *order; /* in which order the places are filled */
+    int32_t *order; /* in which order the places are filled; the first `chosen` are settled */
+    int32_t chosen;
     size_t places_room, at_room, line_room, order_room;
     int32_t depth; /* places that hold a word */
     bool running;
