@@ -9,6 +9,20 @@
 #include <unistd.h>
 
 #define TRIES_MAX 50
+#define DISTRUST_MAX 64
+
+/* Rows of one transaction: one side is filled while the server works on the other. */
+struct side {
+    struct acc_heap heap;
+    struct acc_rows *rows;       /* by kind index */
+    struct acc_row ***sorted;    /* by kind index: what is left to insert */
+    size_t *counts, *capacities; /* by kind index */
+    int64_t *repeats, *contradictions;
+    ingest_refused_fn *refused;
+    void *context;
+    bool is_plain; /* sent without asking first what is known */
+    bool is_sent;  /* results are to be read; else sending failed */
+};
 
 struct ingest {
     struct pg *pg;
@@ -18,19 +32,55 @@ struct ingest {
     struct epoch epoch;
     struct routing routing;
     struct packet_set pushes;
-    struct acc_heap heap;
-    struct acc_rows *rows;       /* by kind index */
-    struct acc_row ***sorted;    /* by kind index: what is left to insert */
-    size_t *counts, *capacities; /* by kind index */
-    int64_t *repeats, *contradictions;
+    struct side sides[2];
+    struct side *filling, *flying; /* flying NULL: nothing is started */
+    int distrust;     /* flushes without repeats that it takes until facts are taken for new again */
+    int distrust_len; /* what distrust becomes next time; doubles each time */
     struct pg_stmt notify;
 };
+
+static void side_init(struct side *side, const struct catalog *catalog)
+{
+    size_t kinds = catalog->count;
+
+    side->rows = acc_zalloc(kinds * sizeof(*side->rows) + 1);
+    side->sorted = acc_zalloc(kinds * sizeof(*side->sorted) + 1);
+    side->counts = acc_zalloc(kinds * sizeof(*side->counts) + 1);
+    side->capacities = acc_zalloc(kinds * sizeof(*side->capacities) + 1);
+    side->repeats = acc_zalloc(kinds * sizeof(*side->repeats) + 1);
+    side->contradictions = acc_zalloc(kinds * sizeof(*side->contradictions) + 1);
+    for (size_t k = 0; k < kinds; k++)
+        rows_init(&side->rows[k], catalog->kinds[k], 1 << 20);
+}
+
+static void side_clear(struct side *side, const struct catalog *catalog)
+{
+    for (size_t k = 0; k < catalog->count; k++) {
+        rows_clear(&side->rows[k]);
+        free(side->sorted[k]);
+    }
+    free(side->rows);
+    free(side->sorted);
+    free(side->counts);
+    free(side->capacities);
+    free(side->repeats);
+    free(side->contradictions);
+}
+
+/* Half of the batch's heap each. */
+static void split_heap(struct side *sides)
+{
+    heap_init(&sides[0].heap, 0);
+    sides[1].heap = sides[0].heap;
+    sides[0].heap.end /= 2;
+    sides[1].heap.start = sides[0].heap.end;
+    sides[1].heap.used = sides[1].heap.start;
+}
 
 struct ingest *ingest_new(struct pg *pg, const struct program *program,
                           const struct settings *settings, struct acc_error *err)
 {
     struct ingest *ingest = acc_zalloc(sizeof(*ingest));
-    size_t kinds = program->catalog.count;
 
     ingest->pg = pg;
     ingest->program = program;
@@ -48,15 +98,11 @@ struct ingest *ingest_new(struct pg *pg, const struct program *program,
     ingest->facts = facts_new(&program->catalog);
     ingest->pushes.packet_events = settings->queue.packet_events;
     ingest->pushes.packet_bytes = settings->queue.packet_bytes;
-    heap_init(&ingest->heap, 0);
-    ingest->rows = acc_zalloc(kinds * sizeof(*ingest->rows) + 1);
-    ingest->sorted = acc_zalloc(kinds * sizeof(*ingest->sorted) + 1);
-    ingest->counts = acc_zalloc(kinds * sizeof(*ingest->counts) + 1);
-    ingest->capacities = acc_zalloc(kinds * sizeof(*ingest->capacities) + 1);
-    ingest->repeats = acc_zalloc(kinds * sizeof(*ingest->repeats) + 1);
-    ingest->contradictions = acc_zalloc(kinds * sizeof(*ingest->contradictions) + 1);
-    for (size_t i = 0; i < kinds; i++)
-        rows_init(&ingest->rows[i], program->catalog.kinds[i], 1 << 20);
+    for (int i = 0; i < 2; i++)
+        side_init(&ingest->sides[i], &program->catalog);
+    split_heap(ingest->sides);
+    ingest->filling = &ingest->sides[0];
+    ingest->distrust_len = 1;
     /* Names in NOTIFY cannot be parameters; the schema's comes from a checked identifier. */
     struct buf sql = {0};
     buf_text(&sql, "SELECT pg_notify(current_schema(), '')");
@@ -68,31 +114,23 @@ void ingest_free(struct ingest *ingest)
 {
     if (ingest == NULL)
         return;
-    for (size_t i = 0; i < ingest->program->catalog.count; i++) {
-        rows_clear(&ingest->rows[i]);
-        free(ingest->sorted[i]);
-    }
+    for (int i = 0; i < 2; i++)
+        side_clear(&ingest->sides[i], &ingest->program->catalog);
     facts_free(ingest->facts);
     routing_clear(&ingest->routing);
     packet_set_clear(&ingest->pushes);
     free((char *)ingest->notify.sql);
-    free(ingest->rows);
-    free(ingest->sorted);
-    free(ingest->counts);
-    free(ingest->capacities);
-    free(ingest->repeats);
-    free(ingest->contradictions);
     free(ingest);
 }
 
 struct acc_rows *ingest_rows(struct ingest *ingest, const struct kind *kind)
 {
-    return &ingest->rows[kind->index];
+    return &ingest->filling->rows[kind->index];
 }
 
 struct acc_heap *ingest_heap(struct ingest *ingest)
 {
-    return &ingest->heap;
+    return &ingest->filling->heap;
 }
 
 static int by_id(const void *a, const void *b)
@@ -103,15 +141,9 @@ static int by_id(const void *a, const void *b)
     return order != 0 ? order : x < y ? -1 : x > y;
 }
 
-struct refusal {
-    ingest_refused_fn *refused;
-    void *context;
-};
-
-static void refuse(struct ingest *ingest, const struct kind *kind, const struct acc_row *row,
-                   const struct refusal *refusal)
+static void refuse(struct side *side, const struct kind *kind, const struct acc_row *row)
 {
-    const struct acc_rows *rows = &ingest->rows[kind->index];
+    const struct acc_rows *rows = &side->rows[kind->index];
     uint32_t number = (uint32_t)(((const char *)row - rows->base) / rows->stride);
     char text[160];
     int used = snprintf(text, sizeof(text), "contradicts the %s ", kind->name);
@@ -120,75 +152,45 @@ static void refuse(struct ingest *ingest, const struct kind *kind, const struct 
         used += snprintf(text + used, sizeof(text) - (size_t)used, "%02x", row->id[i]);
     snprintf(text + used, sizeof(text) - (size_t)used,
              " that is known: other values outside its unique fields");
-    ingest->contradictions[kind->index]++;
-    if (refusal->refused != NULL)
-        refusal->refused(refusal->context, kind, number, text);
+    side->contradictions[kind->index]++;
+    if (side->refused != NULL)
+        side->refused(side->context, kind, number, text);
 }
 
-/* Sorted rows of each kind, doubles within the flush taken out. */
-static void sort_rows(struct ingest *ingest, const struct refusal *refusal)
-{
-    for (size_t k = 0; k < ingest->program->catalog.count; k++) {
-        const struct kind *kind = ingest->program->catalog.kinds[k];
-        struct acc_rows *rows = &ingest->rows[k];
-
-        if (ingest->capacities[k] < rows->count) {
-            ingest->capacities[k] = rows->count;
-            ingest->sorted[k] =
-                acc_realloc(ingest->sorted[k], rows->count * sizeof(struct acc_row *));
-        }
-        for (uint32_t i = 0; i < rows->count; i++) {
-            struct acc_row *row = rows_at(rows, i);
-            row_normalise(kind, row);
-            identity_set(kind, row);
-            ingest->sorted[k][i] = row;
-        }
-        if (rows->count > 0)
-            qsort(ingest->sorted[k], rows->count, sizeof(struct acc_row *), by_id);
-        size_t kept = 0;
-        for (uint32_t i = 0; i < rows->count; i++) {
-            struct acc_row *row = ingest->sorted[k][i];
-            if (kept == 0 || id_compare(ingest->sorted[k][kept - 1]->id, row->id) != 0)
-                ingest->sorted[k][kept++] = row;
-            else if (rows_equal(kind, ingest->sorted[k][kept - 1], row, UINT64_MAX))
-                ingest->repeats[k]++;
-            else
-                refuse(ingest, kind, row, refusal);
-        }
-        ingest->counts[k] = kept;
-    }
-}
-
-static bool take_known(struct ingest *ingest, const struct kind *kind,
-                       const struct refusal *refusal, struct acc_error *err)
+/* Sorted rows of one kind, doubles within them taken out. */
+static void sort_kind(struct side *side, const struct kind *kind)
 {
     size_t k = kind->index;
-    size_t count = ingest->counts[k];
-    bool *known = acc_alloc(2 * count + 1);
-    bool *differs = known + count;
+    struct acc_rows *rows = &side->rows[k];
 
-    if (!facts_known_read(ingest->facts, ingest->pg, kind, ingest->sorted[k], count, &ingest->heap,
-                          known, differs, err)) {
-        free(known);
-        return false;
+    if (side->capacities[k] < rows->count) {
+        side->capacities[k] = rows->count;
+        side->sorted[k] = acc_realloc(side->sorted[k], rows->count * sizeof(struct acc_row *));
     }
+    struct acc_row **sorted = side->sorted[k];
+    for (uint32_t i = 0; i < rows->count; i++) {
+        struct acc_row *row = rows_at(rows, i);
+        row_normalise(kind, row);
+        identity_set(kind, row);
+        sorted[i] = row;
+    }
+    if (rows->count > 0)
+        qsort(sorted, rows->count, sizeof(*sorted), by_id);
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct acc_row *row = ingest->sorted[k][i];
-        if (!known[i])
-            ingest->sorted[k][kept++] = row;
-        else if (differs[i])
-            refuse(ingest, kind, row, refusal);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        struct acc_row *row = sorted[i];
+        if (kept == 0 || id_compare(sorted[kept - 1]->id, row->id) != 0)
+            sorted[kept++] = row;
+        else if (rows_equal(kind, sorted[kept - 1], row, UINT64_MAX))
+            side->repeats[k]++;
         else
-            ingest->repeats[k]++;
+            refuse(side, kind, row);
     }
-    ingest->counts[k] = kept;
-    free(known);
-    return true;
+    side->counts[k] = kept;
 }
 
-/* Takes out what is known, by one look at the database. All fields are compared: a forged twin is a contradiction, not a repeat. */
-static bool ask_known(struct ingest *ingest, const struct refusal *refusal, struct acc_error *err)
+/* Asking what is known. All fields are compared: a forged twin is a contradiction, not a repeat. */
+static bool ask_send(struct ingest *ingest, const struct side *side, struct acc_error *err)
 {
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
@@ -196,24 +198,80 @@ static bool ask_known(struct ingest *ingest, const struct refusal *refusal, stru
     bool ok = pg_send(ingest->pg, &begin, NULL, err);
 
     for (size_t k = 0; ok && k < catalog->count; k++) {
-        if (ingest->counts[k] > 0)
-            ok = facts_known_send(ingest->facts, ingest->pg, catalog->kinds[k], ingest->sorted[k],
-                                  ingest->counts[k], true, err);
+        if (side->counts[k] > 0)
+            ok = facts_known_send(ingest->facts, ingest->pg, catalog->kinds[k], side->sorted[k],
+                                  side->counts[k], true, err);
     }
-    ok = ok && pg_send(ingest->pg, &commit, NULL, err) && pg_sync(ingest->pg, err);
-    PGresult *res = ok ? pg_result(ingest->pg, err) : NULL;
-    ok = res != NULL;
+    return ok && pg_send(ingest->pg, &commit, NULL, err) && pg_sync(ingest->pg, err);
+}
+
+/* Takes out what is known of a kind. */
+static bool take_known(struct ingest *ingest, struct side *side, const struct kind *kind,
+                       struct acc_error *err)
+{
+    size_t k = kind->index;
+    size_t count = side->counts[k];
+    bool *known = acc_alloc(2 * count + 1);
+    bool *differs = known + count;
+
+    if (!facts_known_read(ingest->facts, ingest->pg, kind, side->sorted[k], count, &side->heap,
+                          known, differs, err)) {
+        free(known);
+        return false;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct acc_row *row = side->sorted[k][i];
+        if (!known[i])
+            side->sorted[k][kept++] = row;
+        else if (differs[i])
+            refuse(side, kind, row);
+        else
+            side->repeats[k]++;
+    }
+    side->counts[k] = kept;
+    free(known);
+    return true;
+}
+
+static bool ask_read(struct ingest *ingest, struct side *side, struct acc_error *err)
+{
+    const struct catalog *catalog = &ingest->program->catalog;
+    PGresult *res = pg_result(ingest->pg, err); /* of BEGIN */
+    bool ok = res != NULL;
+
     PQclear(res);
     for (size_t k = 0; ok && k < catalog->count; k++) {
-        if (ingest->counts[k] > 0)
-            ok = take_known(ingest, catalog->kinds[k], refusal, err);
+        if (side->counts[k] > 0)
+            ok = take_known(ingest, side, catalog->kinds[k], err);
     }
     struct acc_error later;
     return pg_finish(ingest->pg, ok ? err : &later) && ok;
 }
 
+/* Facts and packets of one kind. */
+static bool kind_send(struct ingest *ingest, const struct side *side, const struct kind *kind,
+                      int64_t batch_id, struct tally *tally, struct acc_error *err)
+{
+    size_t k = kind->index;
+    size_t n = side->counts[k];
+
+    if (n + (size_t)(side->repeats[k] + side->contradictions[k]) == 0)
+        return true;
+    tally->kinds[tally->kind_count].tag = kind->tag;
+    tally->kinds[tally->kind_count].fresh = (int64_t)n;
+    tally->kinds[tally->kind_count].repeats = side->repeats[k];
+    tally->kinds[tally->kind_count++].contradictions = side->contradictions[k];
+    if (n == 0)
+        return true;
+    packet_set_route(&ingest->pushes, &ingest->routing, ingest->program, kind, side->sorted[k], n,
+                     tally->at_us);
+    return facts_insert_send(ingest->facts, ingest->pg, kind, side->sorted[k], n, batch_id, NULL,
+                             NULL, err);
+}
+
 /* The batch row is written for repeats too: its commit waits for the disk, and with it for the asynchronous one that found the fact. */
-static bool write_new(struct ingest *ingest, struct acc_error *err)
+static bool write_send(struct ingest *ingest, const struct side *side, struct acc_error *err)
 {
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL SERIALIZABLE"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
@@ -224,28 +282,21 @@ static bool write_new(struct ingest *ingest, struct acc_error *err)
 
     packet_set_reset(&ingest->pushes);
     bool ok = pg_send(pg, &begin, NULL, err) && routing_check_send(&ingest->routing, pg, err);
-    for (size_t k = 0; ok && k < catalog->count; k++) {
-        size_t n = ingest->counts[k];
-        if (n + (size_t)(ingest->repeats[k] + ingest->contradictions[k]) == 0)
-            continue;
-        tally.kinds[tally.kind_count].tag = catalog->kinds[k]->tag;
-        tally.kinds[tally.kind_count].fresh = (int64_t)n;
-        tally.kinds[tally.kind_count].repeats = ingest->repeats[k];
-        tally.kinds[tally.kind_count++].contradictions = ingest->contradictions[k];
-        if (n == 0)
-            continue;
-        packet_set_route(&ingest->pushes, &ingest->routing, ingest->program, catalog->kinds[k],
-                         ingest->sorted[k], n, tally.at_us);
-        ok = facts_insert_send(ingest->facts, pg, catalog->kinds[k], ingest->sorted[k], n, batch_id,
-                               NULL, NULL, err);
-    }
+    for (size_t k = 0; ok && k < catalog->count; k++)
+        ok = kind_send(ingest, side, catalog->kinds[k], batch_id, &tally, err);
     if (ok && ingest->pushes.count > 0)
         ok = queue_push_send(&ingest->pushes, pg, &ingest->epoch.next_packet, err) &&
              pg_send(pg, &ingest->notify, NULL, err);
-    ok = ok && tally_send(&tally, &ingest->epoch, batch_id, pg, err) &&
-         pg_send(pg, &commit, NULL, err) && pg_sync(pg, err);
+    return ok && tally_send(&tally, &ingest->epoch, batch_id, pg, err) &&
+           pg_send(pg, &commit, NULL, err) && pg_sync(pg, err);
+}
+
+static bool write_new(struct ingest *ingest, const struct side *side, struct acc_error *err)
+{
+    bool ok = write_send(ingest, side, err);
     struct acc_error later;
-    return pg_finish(pg, ok ? err : &later) && ok;
+
+    return pg_finish(ingest->pg, ok ? err : &later) && ok;
 }
 
 /* A try that lost: count its repeats afresh. */
@@ -257,35 +308,119 @@ static bool again(struct ingest *ingest, const struct acc_error *why, struct acc
     return why->code == ACC_ECONFLICT || (pg_is_transient(why) && why->code != ACC_ELOST);
 }
 
-bool ingest_flush(struct ingest *ingest, struct ingest_counts *counts, ingest_refused_fn *refused,
-                  void *context, struct acc_error *err)
+static bool ask_and_write(struct ingest *ingest, struct side *side, struct acc_error *err)
 {
-    struct refusal refusal = {refused, context};
-    size_t kinds = ingest->program->catalog.count;
-    bool ok = false;
+    bool ok = ask_send(ingest, side, err);
+    struct acc_error later;
 
-    memset(ingest->repeats, 0, kinds * sizeof(*ingest->repeats));
-    memset(ingest->contradictions, 0, kinds * sizeof(*ingest->contradictions));
-    sort_rows(ingest, &refusal);
-    for (int tries = 1; !ok; tries++) {
-        ok = ask_known(ingest, &refusal, err) && write_new(ingest, err);
-        if (ok)
-            break;
+    if (!ok) {
+        (void)!pg_finish(ingest->pg, &later);
+        return false;
+    }
+    return ask_read(ingest, side, err) && write_new(ingest, side, err);
+}
+
+/* The first try, of which ingest_start has sent the beginning. */
+static bool first_try(struct ingest *ingest, struct side *side, struct acc_error *err)
+{
+    struct acc_error later;
+
+    if (!side->is_sent) {
+        (void)!pg_finish(ingest->pg, &later);
+        return ask_and_write(ingest, side, err);
+    }
+    if (side->is_plain)
+        return pg_finish(ingest->pg, err);
+    return ask_read(ingest, side, err) && write_new(ingest, side, err);
+}
+
+/*
+ * Facts are taken for new as long as they are: the primary key tells when one was not, at the price of the whole transaction. After
+ * that it takes more and more flushes without a repeat to win that trust back.
+ */
+static void learn(struct ingest *ingest, const struct side *side, int64_t known)
+{
+    if (side->is_plain && known == 0)
+        return;
+    if (side->is_plain) {
+        ingest->distrust = ingest->distrust_len;
+        if (ingest->distrust_len < DISTRUST_MAX)
+            ingest->distrust_len *= 2;
+    } else if (known > 0) {
+        ingest->distrust = ingest->distrust_len;
+    } else {
+        ingest->distrust--;
+    }
+}
+
+static int64_t repeats_of(const struct ingest *ingest, const struct side *side)
+{
+    int64_t sum = 0;
+
+    for (size_t k = 0; k < ingest->program->catalog.count; k++)
+        sum += side->repeats[k] + side->contradictions[k];
+    return sum;
+}
+
+static bool finish(struct ingest *ingest, struct side *side, struct acc_error *err)
+{
+    bool ok = first_try(ingest, side, err);
+
+    for (int tries = 1; !ok && tries < TRIES_MAX; tries++) {
         struct acc_error why = *err;
-        if (tries >= TRIES_MAX || !again(ingest, &why, err)) {
+
+        if (!again(ingest, &why, err)) {
             *err = why;
             break;
         }
-        usleep((useconds_t)(random() % (1000 * tries)));
+        if (tries > 1 || !side->is_plain)
+            usleep((useconds_t)(random() % (1000 * tries)));
+        ok = ask_and_write(ingest, side, err);
     }
-    for (size_t k = 0; k < kinds; k++) {
-        if (ok) {
-            counts->new_facts += (int64_t)ingest->counts[k];
-            counts->repeats += ingest->repeats[k];
-            counts->contradictions += ingest->contradictions[k];
-        }
-        rows_reset(&ingest->rows[k]);
-    }
-    heap_reset(&ingest->heap);
     return ok;
+}
+
+bool ingest_finish(struct ingest *ingest, struct ingest_counts *counts, struct acc_error *err)
+{
+    struct side *side = ingest->flying;
+
+    if (side == NULL)
+        return true;
+    int64_t doubles = repeats_of(ingest, side);
+    bool ok = finish(ingest, side, err);
+
+    learn(ingest, side, repeats_of(ingest, side) - doubles);
+    for (size_t k = 0; k < ingest->program->catalog.count; k++) {
+        if (ok) {
+            counts->new_facts += (int64_t)side->counts[k];
+            counts->repeats += side->repeats[k];
+            counts->contradictions += side->contradictions[k];
+        }
+        rows_reset(&side->rows[k]);
+    }
+    heap_reset(&side->heap);
+    ingest->flying = NULL;
+    return ok;
+}
+
+bool ingest_start(struct ingest *ingest, struct ingest_counts *counts, ingest_refused_fn *refused,
+                  void *context, struct acc_error *err)
+{
+    const struct catalog *catalog = &ingest->program->catalog;
+    struct side *side = ingest->filling;
+    struct acc_error why;
+
+    side->refused = refused;
+    side->context = context;
+    memset(side->repeats, 0, catalog->count * sizeof(*side->repeats));
+    memset(side->contradictions, 0, catalog->count * sizeof(*side->contradictions));
+    for (size_t k = 0; k < catalog->count; k++)
+        sort_kind(side, catalog->kinds[k]); /* while the server is at the rows before */
+    if (!ingest_finish(ingest, counts, err))
+        return false;
+    side->is_plain = ingest->distrust <= 0;
+    side->is_sent = side->is_plain ? write_send(ingest, side, &why) : ask_send(ingest, side, &why);
+    ingest->flying = side;
+    ingest->filling = side == &ingest->sides[0] ? &ingest->sides[1] : &ingest->sides[0];
+    return true;
 }

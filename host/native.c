@@ -219,10 +219,11 @@ static bool build(const struct app *app, const glob_t *files, char **so_path, st
 
     char *dir = native_dir(app);
     char *include_dir = acc_format("%s/include", dir);
-    char *path = acc_format("%s/%s-%.*s.so", dir, app->name, HASH_DIGITS, digits);
-    bool ok =
-        access(path, F_OK) == 0 || (make_directory(dir, err) && write_headers(include_dir, err) &&
-                                    compile(app, files, include_dir, path, err));
+    char *path = acc_format("%s/app-%.*s.so", dir, HASH_DIGITS, digits);
+    /* What is there already becomes the newest again: that is what native.load takes. */
+    bool ok = utimensat(AT_FDCWD, path, NULL, 0) == 0 ||
+              (make_directory(dir, err) && write_headers(include_dir, err) &&
+               compile(app, files, include_dir, path, err));
     if (ok)
         *so_path = path;
     else

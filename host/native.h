@@ -4,7 +4,7 @@
 #include "app.h"
 
 /*
- * Compiles the C files of the app's native/ into DATA/native/NAME-HASH.so, where HASH stands for sources, headers, compiler and flags;
+ * Compiles the C files of the app's native/ into DATA/native/app-HASH.so, where HASH stands for sources, headers, compiler and flags;
  * does nothing when it is there. The compiler is $CC or cc, and what it says goes to stderr. *so_path (caller frees) is
  * NULL when the app has no C. ACC_EINPUT: the sources do not compile; ACC_ESYS: there is no compiler.
  */

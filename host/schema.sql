@@ -42,6 +42,10 @@ CREATE INDEX IF NOT EXISTS parked_state ON parked (state, ready_at);
 CREATE TABLE IF NOT EXISTS replay (lifecycle int2 NOT NULL, bucket int2 NOT NULL, cursor uuid NOT NULL, PRIMARY KEY (lifecycle, bucket));
 CREATE TABLE IF NOT EXISTS replay_bound (lifecycle int2 NOT NULL, epoch int4 NOT NULL, last_batch int8 NOT NULL, PRIMARY KEY (lifecycle, epoch));
 
+-- What people did to it: who, what, why. Rows are only added.
+CREATE TABLE IF NOT EXISTS audit (id int8 PRIMARY KEY, at timestamptz NOT NULL, who text NOT NULL, act text NOT NULL,
+  what text NOT NULL, reason text NOT NULL, result text NOT NULL);
+
 -- One row per transaction that wrote facts or finished events. id = epoch << 32 | counter. lifecycle 0: ingest.
 -- phases_us: load, friends, process, insert (as far as known before the commit).
 CREATE TABLE IF NOT EXISTS batch (id int8 PRIMARY KEY, lifecycle int2 NOT NULL, generation int4 NOT NULL, at timestamptz NOT NULL,

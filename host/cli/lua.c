@@ -4,6 +4,7 @@
 #include "script/script.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* What the script may use of an app. */
@@ -12,8 +13,30 @@ struct place {
     struct session session;
     struct settings settings; /* without an app */
     char *native_dir;
+    char *script_app; /* the app the script lies in; cli borrows it */
     bool has_app, has_session;
 };
+
+/* Defaults and the command line's. */
+static bool own_settings(struct cli *cli, struct place *place, int *exit_code)
+{
+    struct acc_error err;
+
+    settings_init(&place->settings);
+    for (size_t i = 0; i < cli->override_count; i++) {
+        char *name = acc_strdup(cli->overrides[i]);
+        char *value = strchr(name, '=');
+
+        *value++ = '\0';
+        bool ok = settings_set(&place->settings, "--set", name, value, &err);
+        free(name);
+        if (!ok) {
+            *exit_code = cli_fail(cli, &err);
+            return false;
+        }
+    }
+    return true;
+}
 
 /* The app around us, if there is one; a wrong --app or a broken accrete.yaml is an error all the same. */
 static bool find_app(struct cli *cli, struct place *place, int *exit_code)
@@ -23,8 +46,7 @@ static bool find_app(struct cli *cli, struct place *place, int *exit_code)
 
     /* A script that lies in an app is that app's, wherever it is called from. */
     if (cli->app_dir == NULL && (env == NULL || env[0] == '\0') && !app_is_here())
-        cli->app_dir = app_of_file(cli->argv[0]);
-
+        cli->app_dir = place->script_app = app_of_file(cli->argv[0]);
     cli->overrides[cli->override_count] = cli->log_override;
     cli->overrides[cli->override_count + 1] = NULL;
     place->has_app = app_open(&place->app, cli->app_dir, cli->overrides, &err);
@@ -32,10 +54,8 @@ static bool find_app(struct cli *cli, struct place *place, int *exit_code)
         cli_quiet(cli, &place->app.settings);
         return true;
     }
-    if (cli->app_dir == NULL && (env == NULL || env[0] == '\0') && !app_is_here()) {
-        settings_init(&place->settings);
-        return true;
-    }
+    if (cli->app_dir == NULL && (env == NULL || env[0] == '\0') && !app_is_here())
+        return own_settings(cli, place, exit_code);
     *exit_code = cli_fail(cli, &err);
     return false;
 }
@@ -51,13 +71,16 @@ static bool open_place(struct cli *cli, struct place *place, int *exit_code)
     if (!place->has_app)
         return true;
     place->native_dir = native_dir(&place->app);
-    place->has_session = native_build(&place->app, &so_path, &err) &&
-                         session_open(&place->session, &place->app, &err);
+    bool ok = native_build(&place->app, &so_path, &err);
     free(so_path);
-    if (place->has_session)
-        return true;
-    *exit_code = cli_fail(cli, &err);
-    return false;
+    if (!ok) {
+        *exit_code = cli_fail(cli, &err);
+        return false;
+    }
+    place->has_session = session_open(&place->session, &place->app, &err);
+    if (!place->has_session)
+        cli_note(cli, "%s; the script goes on without", err.text);
+    return true;
 }
 
 static void close_place(struct place *place)
@@ -70,6 +93,7 @@ static void close_place(struct place *place)
     else
         settings_clear(&place->settings);
     free(place->native_dir);
+    free(place->script_app);
 }
 
 static int run_script(struct cli *cli, struct place *place)

@@ -1,4 +1,4 @@
---- The app's compiled hot paths: native.load("fold") is the FFI library made of native/fold.c, with the declarations
+--- The app's compiled hot paths: native.load("fold") is the FFI library made of native/*.c, with the declarations
 --- that native/fold.h has between its ffi marks.
 local ffi = require("ffi")
 local C = require("accrete.native.c")
@@ -34,7 +34,8 @@ local function declare(path)
   end
 end
 
---- The library NAME: the newest NAME-*.so that `accrete build` made. Raises an accrete.Error when there is none.
+--- The app's library, with the declarations of native/NAME.h: all of native/*.c is one app-HASH.so, which `accrete build`
+--- made. Raises an accrete.Error when there is none.
 function M.load(name)
   if type(name) ~= "string" or not name:find("^[%a_][%w_]*$") then
     error("native.load: wanted the name of a file in native/, got " .. tostring(name), 2)
@@ -47,9 +48,9 @@ function M.load(name)
   if not app or not directory then
     errors.raise("input", "native: no app is loaded, so there is no native/%s.h", name)
   end
-  local file = C.newest(directory, name)
+  local file = C.newest(directory, "app")
   if not file then
-    errors.raise("input", "native: no %s-*.so in %s: run `accrete build`", name, directory)
+    errors.raise("input", "native: no app-*.so in %s: run `accrete build`", directory)
   end
   local ok, library = pcall(ffi.load, directory .. "/" .. file)
   if not ok then
