@@ -20,8 +20,6 @@
 
 #define RUN_NAME_BYTES 16 /* of the app's name in the path of its sockets, which must be short */
 
-extern char **environ;
-
 static bool is_there(const char *dir, const char *name)
 {
     char *path = acc_format("%s/%s", dir, name);
@@ -377,7 +375,7 @@ pid_t app_lock_holder(const struct app *app)
     /* A shared lock for a moment; who wants the exclusive one meanwhile tries again, because the pid in the file is a dead one's. */
     if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
         read(fd, text, sizeof(text) - 1) > 0)
-        pid = atoi(text);
+        pid = (pid_t)strtol(text, NULL, 10);
     close(fd);
     return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
 }

@@ -47,6 +47,8 @@ struct session {
     char *conninfo;            /* owned */
     struct embedded *embedded; /* started by this session, or NULL */
     int lock;                  /* host lock, or -1 */
+    char *data_dir;            /* of the app */
+    int guest;                 /* lock that keeps another command's cluster alive, or -1 */
 };
 
 /* Connects with search_path = the app's schema. */

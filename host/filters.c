@@ -64,10 +64,11 @@ static bool refuse_operator(const struct filters *filters, const struct field *f
     struct buf wanted = {0};
 
     filters_operators(field, &wanted);
-    acc_fail(err, ACC_EINPUT, "field \"%s\" of kind \"%s\" is %s%s%s and takes %s, got %s%s%s%s",
-             field->name, filters->kind->name, field_type_name(field->type),
-             field->is_array ? "[]" : "", field->is_nullable ? "" : " and never null", wanted.data,
-             log_quote(name), nearest != NULL && strcmp(nearest, name) != 0 ? ", did you mean " : "",
+    acc_fail(err, ACC_EINPUT,
+             "field \"%s\" of kind \"%s\" is %s%s%s: wanted one of %s, got %s%s%s%s", field->name,
+             filters->kind->name, field_type_name(field->type), field->is_array ? "[]" : "",
+             field->is_nullable ? "" : ", never null", wanted.data, log_quote(name),
+             nearest != NULL && strcmp(nearest, name) != 0 ? ", did you mean " : "",
              nearest != NULL && strcmp(nearest, name) != 0 ? nearest : "",
              nearest != NULL && strcmp(nearest, name) != 0 ? "?" : "");
     buf_clear(&wanted);
@@ -216,8 +217,8 @@ bool filters_add(struct filters *filters, const char *text, struct acc_heap *hea
     char *name = acc_format("%.*s", (int)(first - text), text);
     char *op = second == NULL ? acc_strdup(first + 1)
                               : acc_format("%.*s", (int)(second - first - 1), first + 1);
-    bool ok = read_filter(filters, name, op, second == NULL ? NULL : second + 1, heap, value_bytes,
-                          err);
+    bool ok =
+        read_filter(filters, name, op, second == NULL ? NULL : second + 1, heap, value_bytes, err);
     if (!ok)
         acc_fail_prefix(err, "filter %s", log_quote(text));
     free(name);
@@ -252,8 +253,8 @@ static void add_equal(const struct field *field, const char *column, int param, 
 static void add_condition(const struct field *field, enum filter_op op, const char *column,
                           int param, struct buf *sql)
 {
-    static const char *const signs[] = {[FILTER_LT] = "<", [FILTER_LE] = "<=", [FILTER_GT] = ">",
-                                        [FILTER_GE] = ">="};
+    static const char *const signs[] = {
+        [FILTER_LT] = "<", [FILTER_LE] = "<=", [FILTER_GT] = ">", [FILTER_GE] = ">="};
 
     switch (op) {
     case FILTER_EQ:

@@ -24,7 +24,9 @@ static void condition(const struct kind *kind, const struct shape *shape, struct
             buf_printf(sql, " @> ARRAY[u.c%zu]", i);
             continue;
         }
-        const char *hash = field->type == FIELD_TEXT ? "hashtextextended(" : field->type == FIELD_BYTES ? "sha256(" : NULL;
+        const char *hash = field->type == FIELD_TEXT    ? "hashtextextended("
+                           : field->type == FIELD_BYTES ? "sha256("
+                                                        : NULL;
         if (hash != NULL) {
             const char *end = field->type == FIELD_TEXT ? ", 0)" : ")";
             buf_printf(sql, "%sf.", hash);
@@ -49,11 +51,14 @@ static char *lookup_sql(const struct lookup *lookup, bool restricted)
     buf_text(&sql, "SELECT u.i - 1, ");
     facts_select_list(lookup->kind, &sql);
     if (lookup->shape->by_id) {
-        buf_printf(&sql, " FROM unnest($%d::uuid[]) WITH ORDINALITY AS u(id, i) JOIN %s f ON f._id = u.id", ++param, lookup->kind->table);
+        buf_printf(
+            &sql, " FROM unnest($%d::uuid[]) WITH ORDINALITY AS u(id, i) JOIN %s f ON f._id = u.id",
+            ++param, lookup->kind->table);
     } else {
         for (size_t f = 0; f < key->field_count; f++)
             facts_column_sql(key, f, &param, &from, &names, &values);
-        buf_printf(&sql, " FROM unnest(%s) WITH ORDINALITY AS u(%s, i) JOIN %s f ON ", from.data + 2, names.data + 2, lookup->kind->table);
+        buf_printf(&sql, " FROM unnest(%s) WITH ORDINALITY AS u(%s, i) JOIN %s f ON ",
+                   from.data + 2, names.data + 2, lookup->kind->table);
         condition(lookup->kind, lookup->shape, &sql);
     }
     if (restricted)
@@ -91,7 +96,8 @@ static void make_distinct(const struct lookup *lookup, struct distinct *out)
 
     while (size < 2 * n)
         size *= 2;
-    uint32_t *table = acc_zalloc((uint64_t)size * sizeof(uint32_t)); /* 0: free, else distinct number + 1 */
+    uint32_t *table =
+        acc_zalloc((uint64_t)size * sizeof(uint32_t)); /* 0: free, else distinct number + 1 */
     out->unique = acc_alloc((uint64_t)n * sizeof(struct acc_row *) + 1);
     out->number = acc_alloc((uint64_t)n * sizeof(uint32_t) + 1);
     out->count = 0;
@@ -99,7 +105,8 @@ static void make_distinct(const struct lookup *lookup, struct distinct *out)
         struct acc_row *row = rows_at(&lookup->keys, lookup->fetched + i);
         uint32_t at = (uint32_t)key_hash(&lookup->key_kind, row) & (size - 1);
 
-        while (table[at] != 0 && !rows_equal(&lookup->key_kind, out->unique[table[at] - 1], row, UINT64_MAX))
+        while (table[at] != 0 &&
+               !rows_equal(&lookup->key_kind, out->unique[table[at] - 1], row, UINT64_MAX))
             at = (at + 1) & (size - 1);
         if (table[at] == 0) {
             out->unique[out->count] = row;
@@ -143,7 +150,8 @@ static void restrict_array(const struct batch *batch, struct buf *out)
 }
 
 /* The ids of keys that are exactly the unique fields. */
-static void by_id_array(const struct lookup *lookup, const struct distinct *distinct, struct buf *out)
+static void by_id_array(const struct lookup *lookup, const struct distinct *distinct,
+                        struct buf *out)
 {
     const struct kind *kind = lookup->kind;
     struct acc_row *row = acc_zalloc(kind->row_bytes);
@@ -153,6 +161,7 @@ static void by_id_array(const struct lookup *lookup, const struct distinct *dist
     for (uint32_t k = 0; k < distinct->count; k++) {
         for (size_t i = 0; i < lookup->shape->count; i++)
             *row_int(row, lookup->shape->fields[i]) = *row_int(distinct->unique[k], i);
+        row_normalise(kind, row);
         identity_set(kind, row);
         pg_array_add(out, row->id, 16);
     }
@@ -176,7 +185,8 @@ static bool fetch_send(struct batch *batch, struct fetch *fetch, struct acc_erro
         pg_array(&args, PG_UUID_ARRAY, &fetch->columns[0].part[0]);
     } else {
         for (size_t f = 0; f < lookup->key_kind.field_count; f++)
-            facts_column(&lookup->key_kind, f, fetch->distinct.unique, fetch->distinct.count, &fetch->columns[f], &args);
+            facts_column(&lookup->key_kind, f, fetch->distinct.unique, fetch->distinct.count,
+                         &fetch->columns[f], &args);
     }
     if (restricted) {
         restrict_array(batch, &restrict_ids);
@@ -191,7 +201,8 @@ static const struct acc_rows *sort_rows;
 
 static int by_id(const void *a, const void *b)
 {
-    return id_compare(rows_at(sort_rows, *(const uint32_t *)a)->id, rows_at(sort_rows, *(const uint32_t *)b)->id);
+    return id_compare(rows_at(sort_rows, *(const uint32_t *)a)->id,
+                      rows_at(sort_rows, *(const uint32_t *)b)->id);
 }
 
 static void sort_index(const struct acc_rows *rows, uint32_t *index, size_t count)
@@ -205,11 +216,13 @@ static bool index_room(struct batch *batch, uint64_t more, struct acc_error *err
 {
     if (batch->index_count + more <= batch->index_limit)
         return true;
-    return acc_fail(err, ACC_ELIMIT, "look-ups of one batch give more than %u rows", batch->index_limit);
+    return acc_fail(err, ACC_ELIMIT, "look-ups of one batch give more than %u rows",
+                    batch->index_limit);
 }
 
 /* Points each handle with keys in this fetch at its rows: those of its one key, or the sorted union of its keys'. */
-static bool point_handles(struct batch *batch, struct fetch *fetch, const uint32_t *starts, struct acc_error *err)
+static bool point_handles(struct batch *batch, struct fetch *fetch, const uint32_t *starts,
+                          struct acc_error *err)
 {
     struct lookup *lookup = fetch->lookup;
     struct acc_rows *rows = &batch->friends[lookup->kind->index];
@@ -230,13 +243,15 @@ static bool point_handles(struct batch *batch, struct fetch *fetch, const uint32
                 uint32_t size = starts[key + 1] - starts[key];
                 if (!index_room(batch, size, err))
                     return false;
-                memcpy(batch->index + batch->index_count, batch->index + starts[key], size * sizeof(uint32_t));
+                memcpy(batch->index + batch->index_count, batch->index + starts[key],
+                       size * sizeof(uint32_t));
                 batch->index_count += size;
             }
             sort_index(rows, batch->index + b, batch->index_count - b);
             uint32_t e = b;
             for (uint32_t r = b; r < batch->index_count; r++) {
-                if (e == b || id_compare(rows_at(rows, batch->index[e - 1])->id, rows_at(rows, batch->index[r])->id) != 0)
+                if (e == b || id_compare(rows_at(rows, batch->index[e - 1])->id,
+                                         rows_at(rows, batch->index[r])->id) != 0)
                     batch->index[e++] = batch->index[r];
             }
             batch->index_count = e;
@@ -347,10 +362,17 @@ bool friends_fetch(struct batch *batch, struct acc_error *err)
         free(fetches);
         return true;
     }
+    /*
+     * Without a transaction open this round of look-ups is one of its own, in the same round trip. The next round may then see a
+     * later snapshot, never an earlier one, which is what a monotone lifecycle needs.
+     */
     bool good = read_begin_send(batch, &begun, err);
     for (size_t i = 0; good && i < count; i++)
         good = fetch_send(batch, &fetches[i], err);
+    good = good && (!begun || pg_send(batch->pg, &end_read, NULL, err));
     good = good && pg_sync(batch->pg, err) && read_begin_result(batch, begun, err);
+    if (begun)
+        batch->is_reading = false;
     for (size_t i = 0; good && i < count; i++)
         good = fetch_read(batch, &fetches[i], err);
     if (!good)
@@ -384,18 +406,23 @@ static void mirror_drop(struct batch *batch, struct mirror *mirror)
     mirror->epoch_count = 0;
     mirror->total = 0;
     mirror->version++;
-    (void)batch; /* texts of the old version stay in the heap until the worker ends: it happens when an epoch is folded */
+    (void)
+        batch; /* texts of the old version stay in the heap until the worker ends: it happens when an epoch is folded */
 }
 
-static bool mirror_add(struct batch *batch, struct mirror *mirror, const PGresult *res, struct acc_error *err)
+static bool mirror_add(struct batch *batch, struct mirror *mirror, const PGresult *res,
+                       struct acc_error *err)
 {
     for (int r = 0; r < PQntuples(res); r++) {
-        struct acc_row *row = mirror->rows.count < mirror->rows.capacity ? rows_add(&mirror->rows, err) : NULL;
+        struct acc_row *row =
+            mirror->rows.count < mirror->rows.capacity ? rows_add(&mirror->rows, err) : NULL;
         if (row == NULL || !facts_decode(mirror->kind, res, r, 0, &batch->mirror_heap, row, err) ||
-            (int64_t)mirror->rows.count * mirror->rows.stride + (int64_t)(batch->mirror_heap.used - batch->mirror_heap.start) >
+            (int64_t)mirror->rows.count * mirror->rows.stride +
+                    (int64_t)(batch->mirror_heap.used - batch->mirror_heap.start) >
                 batch->settings->worker.mirror_bytes)
             return acc_fail(err, ACC_ELIMIT,
-                            "kind \"%s\" is looked up whole and needs more than worker.mirror = %lld bytes: raise it, or declare fields to look up by",
+                            "kind \"%s\" is looked up whole and needs more than worker.mirror = "
+                            "%lld bytes: raise it, or declare fields to look up by",
                             mirror->kind->name, (long long)batch->settings->worker.mirror_bytes);
     }
     return true;
@@ -413,8 +440,8 @@ static int64_t known_count(const struct mirror *mirror, int32_t epoch, int64_t *
     return 0;
 }
 
-static PGresult *mirror_query(struct batch *batch, struct mirror *mirror, const struct buf *lows, const struct buf *highs,
-                              struct acc_error *err)
+static PGresult *mirror_query(struct batch *batch, struct mirror *mirror, const struct buf *lows,
+                              const struct buf *highs, struct acc_error *err)
 {
     struct buf sql = {0};
     struct buf ids = {0};
@@ -428,7 +455,8 @@ static PGresult *mirror_query(struct batch *batch, struct mirror *mirror, const 
         restrict_array(batch, &ids);
         pg_array(&args, PG_UUID_ARRAY, &ids);
     } else if (lows != NULL) {
-        buf_text(&sql, " JOIN unnest($1::int8[], $2::int8[]) AS u(lo, hi) ON f._batch > u.lo AND f._batch <= u.hi");
+        buf_text(&sql, " JOIN unnest($1::int8[], $2::int8[]) AS u(lo, hi) ON f._batch > u.lo AND "
+                       "f._batch <= u.hi");
         pg_array(&args, PG_INT8_ARRAY, lows);
         pg_array(&args, PG_INT8_ARRAY, highs);
     }
@@ -443,7 +471,8 @@ static PGresult *mirror_query(struct batch *batch, struct mirror *mirror, const 
  * tally is what the snapshot says: per epoch, the facts of the kind and the last batch that found one. An epoch writes one batch after the
  * other, so what it has found since is what has a higher batch number.
  */
-static bool mirror_update(struct batch *batch, struct mirror *mirror, const PGresult *tally, struct acc_error *err)
+static bool mirror_update(struct batch *batch, struct mirror *mirror, const PGresult *tally,
+                          struct acc_error *err)
 {
     struct buf lows = {0};
     struct buf highs = {0};
@@ -492,7 +521,8 @@ static bool mirror_update(struct batch *batch, struct mirror *mirror, const PGre
         goto out;
     }
     mirror->total = batch->restrict_ids != NULL ? 0 : mirror->rows.count;
-    mirror->epochs = acc_realloc(mirror->epochs, (uint64_t)PQntuples(tally) * sizeof(*mirror->epochs) + 1);
+    mirror->epochs =
+        acc_realloc(mirror->epochs, (uint64_t)PQntuples(tally) * sizeof(*mirror->epochs) + 1);
     mirror->epoch_count = (size_t)PQntuples(tally);
     for (int r = 0; r < PQntuples(tally); r++) {
         mirror->epochs[r].epoch = pg_get_int4(tally, r, 0);
@@ -500,8 +530,8 @@ static bool mirror_update(struct batch *batch, struct mirror *mirror, const PGre
         mirror->epochs[r].last_batch = pg_get_int8(tally, r, 2);
     }
     ok = batch->restrict_ids != NULL || mirror->total == total ||
-         acc_fail(err, ACC_EDB, "kind \"%s\" holds %lld facts, the tallies say %lld", mirror->kind->name, (long long)mirror->total,
-                  (long long)total);
+         acc_fail(err, ACC_EDB, "kind \"%s\" holds %lld facts, the tallies say %lld",
+                  mirror->kind->name, (long long)mirror->total, (long long)total);
 out:
     PQclear(res);
     buf_clear(&lows);
@@ -511,8 +541,10 @@ out:
 
 bool friends_mirrors(struct batch *batch, struct acc_error *err)
 {
-    static struct pg_stmt tally = {.sql = "SELECT epoch, sum(new)::int8, max(last_batch) FROM tally_kind WHERE kind = $1::int4 "
-                                          "AND new > 0 GROUP BY epoch"};
+    static struct pg_stmt tally = {
+        .sql =
+            "SELECT epoch, sum(new)::int8, max(last_batch) FROM tally_kind WHERE kind = $1::int4 "
+            "AND new > 0 GROUP BY epoch"};
     const struct lifecycle *lifecycle = batch->lifecycle;
 
     for (size_t i = 0; i < lifecycle->friend_count; i++) {
@@ -523,13 +555,14 @@ bool friends_mirrors(struct batch *batch, struct acc_error *err)
         if (kind->shapes[lifecycle->friends[i].shape].count != 0)
             continue;
         pg_int4(&args, kind->tag);
-        if (!read_begin_send(batch, &begun, err) || !pg_send(batch->pg, &tally, &args, err) || !pg_sync(batch->pg, err) ||
-            !read_begin_result(batch, begun, err))
+        if (!read_begin_send(batch, &begun, err) || !pg_send(batch->pg, &tally, &args, err) ||
+            !pg_sync(batch->pg, err) || !read_begin_result(batch, begun, err))
             return read_failed(batch);
         PGresult *res = pg_result(batch->pg, err);
         if (res == NULL)
             return read_failed(batch);
-        bool ok = pg_finish(batch->pg, err) && mirror_update(batch, &batch->mirrors[kind->index], res, err);
+        bool ok = pg_finish(batch->pg, err) &&
+                  mirror_update(batch, &batch->mirrors[kind->index], res, err);
         PQclear(res);
         if (!ok)
             return read_failed(batch);

@@ -1,7 +1,7 @@
 #include "indexes.h"
 
-#include "base/clock.h"
 #include "accrete/hot.h"
+#include "base/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,8 +44,12 @@ static size_t make_plans(const struct catalog *catalog, struct plan *plans)
             snprintf(plan->table, sizeof(plan->table), "%s", catalog->kinds[k]->table);
         }
     }
-    plans[count] = (struct plan){
-        .name = "ex__at", .table = "batch", .kind = "", .method = "btree", .columns = "at id", .tail = "(at, id)"};
+    plans[count] = (struct plan){.name = "ex__at",
+                                 .table = "batch",
+                                 .kind = "",
+                                 .method = "btree",
+                                 .columns = "at id",
+                                 .tail = "(at, id)"};
     return count + 1;
 }
 
@@ -53,15 +57,14 @@ static size_t make_plans(const struct catalog *catalog, struct plan *plans)
 static PGresult *read_all(struct pg *pg, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
-        .sql =
-            "SELECT c.relname::text, t.relname::text, i.indisvalid, "
-            "pg_relation_size(c.oid)::int8, a.amname::text, "
-            "(SELECT string_agg(trim('\"' FROM regexp_replace(pg_get_indexdef(c.oid, n, true), "
-            "'^[a-z0-9_]+\\((.*?)(, .*)?\\)$', '\\1')), ' ' ORDER BY n) "
-            "FROM generate_series(1, i.indnkeyatts) n), i.indisprimary "
-            "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-            "JOIN pg_class t ON t.oid = i.indrelid JOIN pg_am a ON a.oid = c.relam "
-            "WHERE c.relnamespace = current_schema()::regnamespace ORDER BY 2, 1"};
+        .sql = "SELECT c.relname::text, t.relname::text, i.indisvalid, "
+               "pg_relation_size(c.oid)::int8, a.amname::text, "
+               "(SELECT string_agg(trim('\"' FROM regexp_replace(pg_get_indexdef(c.oid, n, true), "
+               "'^[a-z0-9_]+\\((.*?)(, .*)?\\)$', '\\1')), ' ' ORDER BY n) "
+               "FROM generate_series(1, i.indnkeyatts) n), i.indisprimary "
+               "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+               "JOIN pg_class t ON t.oid = i.indrelid JOIN pg_am a ON a.oid = c.relam "
+               "WHERE c.relnamespace = current_schema()::regnamespace ORDER BY 2, 1"};
 
     return pg_query(pg, &stmt, NULL, err);
 }
@@ -74,8 +77,8 @@ static int find(const PGresult *res, const char *name)
     return -1;
 }
 
-bool indexes_of_explorer(struct pg *pg, const struct catalog *catalog,
-                         struct explorer_indexes *has, struct acc_error *err)
+bool indexes_of_explorer(struct pg *pg, const struct catalog *catalog, struct explorer_indexes *has,
+                         struct acc_error *err)
 {
     static struct pg_stmt stmt = {
         .sql = "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
@@ -184,8 +187,8 @@ static bool has_table(struct pg *pg, const char *table, bool *has, struct acc_er
 static bool build(struct pg *pg, const struct plan *plan, bool is_invalid, struct acc_error *err)
 {
     char *drop = acc_format("DROP INDEX CONCURRENTLY IF EXISTS %s", plan->name);
-    char *create =
-        acc_format("CREATE INDEX CONCURRENTLY IF NOT EXISTS %s ON %s %s", plan->name, plan->table, plan->tail);
+    char *create = acc_format("CREATE INDEX CONCURRENTLY IF NOT EXISTS %s ON %s %s", plan->name,
+                              plan->table, plan->tail);
     bool ok = (!is_invalid || pg_do(pg, drop, NULL, err)) && pg_do(pg, create, NULL, err);
 
     if (!ok)

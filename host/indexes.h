@@ -17,8 +17,8 @@ struct explorer_indexes {
 };
 
 /* Fills has[kind->index] for all kinds. */
-bool indexes_of_explorer(struct pg *pg, const struct catalog *catalog,
-                         struct explorer_indexes *has, struct acc_error *err) ACC_MUST_CHECK;
+bool indexes_of_explorer(struct pg *pg, const struct catalog *catalog, struct explorer_indexes *has,
+                         struct acc_error *err) ACC_MUST_CHECK;
 
 /*
  * [{name, kind, purpose: "id" | "look-up" | "explorer", columns: [...], method, state: "valid" | "invalid" | "missing", bytes}],

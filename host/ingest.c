@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "identity.h"
+#include "seen.h"
 #include "tally.h"
 
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #define TRIES_MAX 50
 #define DISTRUST_MAX 64
+#define CHECK_BYTES (INT64_C(1) << 30) /* of ids that a check remembers */
 
 /* Rows of one transaction: one side is filled while the server works on the other. */
 struct side {
@@ -34,9 +36,11 @@ struct ingest {
     struct packet_set pushes;
     struct side sides[2];
     struct side *filling, *flying; /* flying NULL: nothing is started */
-    int distrust;     /* flushes without repeats that it takes until facts are taken for new again */
+    int distrust; /* flushes without repeats that it takes until facts are taken for new again */
     int distrust_len; /* what distrust becomes next time; doubles each time */
     struct pg_stmt notify;
+    struct seen *seen; /* of a check, else NULL */
+    bool *has_table;   /* of a check: [kind index], the database knows this kind */
 };
 
 static void side_init(struct side *side, const struct catalog *catalog)
@@ -77,24 +81,14 @@ static void split_heap(struct side *sides)
     sides[1].heap.used = sides[1].heap.start;
 }
 
-struct ingest *ingest_new(struct pg *pg, const struct program *program,
-                          const struct settings *settings, struct acc_error *err)
+static struct ingest *make(struct pg *pg, const struct program *program,
+                           const struct settings *settings)
 {
     struct ingest *ingest = acc_zalloc(sizeof(*ingest));
 
     ingest->pg = pg;
     ingest->program = program;
     ingest->settings = settings;
-    if (!pg_do(pg,
-               "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
-               "SET enable_material = off; "
-               "SET plan_cache_mode = force_generic_plan; SET synchronous_commit = on",
-               NULL, err) ||
-        !epoch_open(&ingest->epoch, pg, "ingest", program->generation, err) ||
-        !routing_read(&ingest->routing, pg, err)) {
-        free(ingest);
-        return NULL;
-    }
     ingest->facts = facts_new(&program->catalog);
     ingest->pushes.packet_events = settings->queue.packet_events;
     ingest->pushes.packet_bytes = settings->queue.packet_bytes;
@@ -103,11 +97,63 @@ struct ingest *ingest_new(struct pg *pg, const struct program *program,
     split_heap(ingest->sides);
     ingest->filling = &ingest->sides[0];
     ingest->distrust_len = 1;
-    /* Names in NOTIFY cannot be parameters; the schema's comes from a checked identifier. */
+    return ingest;
+}
+
+static bool set_plans(struct pg *pg, struct acc_error *err)
+{
+    return pg_do(pg,
+                 "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
+                 "SET enable_material = off; "
+                 "SET plan_cache_mode = force_generic_plan; SET synchronous_commit = on",
+                 NULL, err);
+}
+
+struct ingest *ingest_new(struct pg *pg, const struct program *program,
+                          const struct settings *settings, struct acc_error *err)
+{
+    struct ingest *ingest = make(pg, program, settings);
     struct buf sql = {0};
+
+    /* Names in NOTIFY cannot be parameters; the schema's comes from a checked identifier. */
     buf_text(&sql, "SELECT pg_notify(current_schema(), '')");
     ingest->notify.sql = sql.data;
-    return ingest;
+    if (set_plans(pg, err) && epoch_open(&ingest->epoch, pg, "ingest", program->generation, err) &&
+        routing_read(&ingest->routing, pg, err))
+        return ingest;
+    ingest_free(ingest);
+    return NULL;
+}
+
+/* Which kinds have a table to be asked. */
+static bool find_tables(struct ingest *ingest, struct acc_error *err)
+{
+    const struct catalog *catalog = &ingest->program->catalog;
+    bool ok = set_plans(ingest->pg, err);
+
+    for (size_t k = 0; ok && k < catalog->count; k++) {
+        struct pg_args args = {0};
+
+        pg_text(&args, catalog->kinds[k]->table);
+        PGresult *res = pg_exec(ingest->pg, "SELECT to_regclass($1) IS NOT NULL", &args, err);
+        ok = res != NULL;
+        ingest->has_table[k] = ok && pg_get_bool(res, 0, 0);
+        PQclear(res);
+    }
+    return ok;
+}
+
+struct ingest *ingest_new_check(struct pg *pg, const struct program *program,
+                                const struct settings *settings, struct acc_error *err)
+{
+    struct ingest *ingest = make(pg, program, settings);
+
+    ingest->seen = seen_new(CHECK_BYTES);
+    ingest->has_table = acc_zalloc(program->catalog.count + 1);
+    if (pg == NULL || find_tables(ingest, err))
+        return ingest;
+    ingest_free(ingest);
+    return NULL;
 }
 
 void ingest_free(struct ingest *ingest)
@@ -120,6 +166,8 @@ void ingest_free(struct ingest *ingest)
     routing_clear(&ingest->routing);
     packet_set_clear(&ingest->pushes);
     free((char *)ingest->notify.sql);
+    seen_free(ingest->seen);
+    free(ingest->has_table);
     free(ingest);
 }
 
@@ -189,6 +237,12 @@ static void sort_kind(struct side *side, const struct kind *kind)
     side->counts[k] = kept;
 }
 
+/* Whether the database is asked about the rows of a kind. */
+static bool is_asked(const struct ingest *ingest, const struct side *side, size_t k)
+{
+    return side->counts[k] > 0 && (ingest->has_table == NULL || ingest->has_table[k]);
+}
+
 /* Asking what is known. All fields are compared: a forged twin is a contradiction, not a repeat. */
 static bool ask_send(struct ingest *ingest, const struct side *side, struct acc_error *err)
 {
@@ -198,7 +252,7 @@ static bool ask_send(struct ingest *ingest, const struct side *side, struct acc_
     bool ok = pg_send(ingest->pg, &begin, NULL, err);
 
     for (size_t k = 0; ok && k < catalog->count; k++) {
-        if (side->counts[k] > 0)
+        if (is_asked(ingest, side, k))
             ok = facts_known_send(ingest->facts, ingest->pg, catalog->kinds[k], side->sorted[k],
                                   side->counts[k], true, err);
     }
@@ -242,11 +296,34 @@ static bool ask_read(struct ingest *ingest, struct side *side, struct acc_error 
 
     PQclear(res);
     for (size_t k = 0; ok && k < catalog->count; k++) {
-        if (side->counts[k] > 0)
+        if (is_asked(ingest, side, k))
             ok = take_known(ingest, side, catalog->kinds[k], err);
     }
     struct acc_error later;
     return pg_finish(ingest->pg, ok ? err : &later) && ok;
+}
+
+/* What ingest_start begins and ingest_finish ends when nothing is to be written. */
+static bool check_send(struct ingest *ingest, struct side *side, struct acc_error *err)
+{
+    const struct catalog *catalog = &ingest->program->catalog;
+
+    for (size_t k = 0; k < catalog->count; k++) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < side->counts[k]; i++) {
+            struct acc_row *row = side->sorted[k][i];
+
+            if (seen_has(ingest->seen, row->id)) {
+                side->repeats[k]++;
+            } else {
+                seen_add(ingest->seen, row->id);
+                side->sorted[k][kept++] = row;
+            }
+        }
+        side->counts[k] = kept;
+    }
+    return ingest->pg == NULL || ask_send(ingest, side, err);
 }
 
 /* Facts and packets of one kind. */
@@ -364,6 +441,9 @@ static int64_t repeats_of(const struct ingest *ingest, const struct side *side)
 
 static bool finish(struct ingest *ingest, struct side *side, struct acc_error *err)
 {
+    if (ingest->seen != NULL)
+        return ingest->pg == NULL || ask_read(ingest, side, err);
+
     bool ok = first_try(ingest, side, err);
 
     for (int tries = 1; !ok && tries < TRIES_MAX; tries++) {
@@ -418,8 +498,12 @@ bool ingest_start(struct ingest *ingest, struct ingest_counts *counts, ingest_re
         sort_kind(side, catalog->kinds[k]); /* while the server is at the rows before */
     if (!ingest_finish(ingest, counts, err))
         return false;
+    if (ingest->seen != NULL && !check_send(ingest, side, err))
+        return false;
     side->is_plain = ingest->distrust <= 0;
-    side->is_sent = side->is_plain ? write_send(ingest, side, &why) : ask_send(ingest, side, &why);
+    if (ingest->seen == NULL)
+        side->is_sent =
+            side->is_plain ? write_send(ingest, side, &why) : ask_send(ingest, side, &why);
     ingest->flying = side;
     ingest->filling = side == &ingest->sides[0] ? &ingest->sides[1] : &ingest->sides[0];
     return true;

@@ -15,6 +15,13 @@ struct ingest;
 
 struct ingest *ingest_new(struct pg *pg, const struct program *program,
                           const struct settings *settings, struct acc_error *err) ACC_MUST_CHECK;
+/*
+ * One that writes nothing and only counts: it asks pg what is known, and a fact that comes again is a repeat (some 40 million facts are remembered;
+ * beyond that the oldest count as new again). pg NULL: there is no database, every fact is new once.
+ */
+struct ingest *ingest_new_check(struct pg *pg, const struct program *program,
+                                const struct settings *settings,
+                                struct acc_error *err) ACC_MUST_CHECK;
 /* Waits for nothing: what was started and not finished may be written or not. */
 void ingest_free(struct ingest *ingest);
 

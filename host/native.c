@@ -20,8 +20,6 @@
 #define ARGS_MAX 512
 #define HASH_DIGITS 16
 
-extern char **environ;
-
 static const char *const flags[] = {"-O2",     "-g",    "-std=c17", "-fPIC",
                                     "-shared", "-Wall", "-Wextra",  "-Werror"};
 static const char *const headers[] = {"accrete/hot.h"};
@@ -250,5 +248,59 @@ bool native_build(const struct app *app, char **so_path, struct acc_error *err)
     globfree(&files);
     free(sources);
     free(own_headers);
+    return ok;
+}
+
+/* Whether NAME.c (path) leaves out NAME.h (header), which is there. */
+static bool leaves_out(const char *path, const char *header)
+{
+    char *include = acc_format("\"%s\"", strrchr(header, '/') + 1);
+    struct buf text = {0};
+    struct acc_error err;
+    bool leaves = access(header, R_OK) == 0 && add_file(&text, path, &err) &&
+                  memmem(text.data, text.size, include, strlen(include)) == NULL;
+
+    buf_clear(&text);
+    free(include);
+    return leaves;
+}
+
+static bool compare(const char *path, const char *header, const char *include_dir,
+                    struct acc_error *err)
+{
+    char *compiler = compiler_of_env();
+    char *include = acc_format("-I%s", include_dir);
+    const char *const args[] = {"-std=c17", "-fsyntax-only", include, "-include", header, path};
+    struct command command = {0};
+    bool ok = add_compiler(&command, compiler, err);
+
+    for (size_t i = 0; ok && i < sizeof(args) / sizeof(args[0]); i++)
+        ok = add(&command, args[i], err);
+    ok = ok && run(&command, STDERR_FILENO, err);
+    free(compiler);
+    free(include);
+    return ok;
+}
+
+bool native_check(const struct app *app, struct acc_error *err)
+{
+    char *sources = acc_format("%s/native/*.c", app->dir);
+    char *include_dir = acc_format("%s/native/include", app->data_dir);
+    glob_t files = {0};
+    bool ok = true;
+
+    if (glob(sources, 0, NULL, &files) == 0)
+        ok = write_headers(include_dir, err);
+    for (size_t i = 0; ok && i < files.gl_pathc; i++) {
+        const char *path = files.gl_pathv[i];
+        char *header = acc_format("%.*s.h", (int)strlen(path) - 2, path);
+
+        if (leaves_out(path, header))
+            ok = compare(path, header, include_dir, err);
+        free(header);
+    }
+    globfree(&files);
+    free(sources);
+    free(include_dir);
     return ok;
 }

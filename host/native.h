@@ -10,5 +10,11 @@
  */
 bool native_build(const struct app *app, char **so_path, struct acc_error *err) ACC_MUST_CHECK;
 
+/*
+ * Whether each native/NAME.c agrees with the declarations that Lua gets from native/NAME.h, also where it does not include it. What
+ * the compiler says goes to stderr. ACC_EINPUT, ACC_ESYS as above.
+ */
+bool native_check(const struct app *app, struct acc_error *err) ACC_MUST_CHECK;
+
 /* DATA/native; caller frees. */
 char *native_dir(const struct app *app);

@@ -135,9 +135,8 @@ bool parked_count(struct pg *pg, const struct parked_filter *filter, bool is_ret
 }
 
 #define CHANGE_OF(set, can)                                                                        \
-    "WITH u AS (UPDATE parked p SET " set                                                          \
-    " FROM lifecycle l WHERE l.id = p.lifecycle AND " can " AND " PARKED_WHERE                     \
-    " RETURNING 1) SELECT count(*) FROM u"
+    "WITH u AS (UPDATE parked p SET " set " FROM lifecycle l WHERE l.id = p.lifecycle AND " can    \
+    " AND " PARKED_WHERE " RETURNING 1) SELECT count(*) FROM u"
 
 /* Inside a transaction; on false it is to be rolled back. */
 static bool change(struct pg *pg, const struct parked_act *act, int64_t *count, int64_t *audit_id,

@@ -90,7 +90,7 @@ void packet_set_clear(struct packet_set *set)
     *set = (struct packet_set){0};
 }
 
-/* The open packet of this group that still takes bytes more, or a new one. */
+/* The open packet of this group that still takes a fact of so many bytes, or a new one. */
 static struct packet *group(struct packet_set *set, const struct packet *like, uint16_t tag, char form, size_t bytes)
 {
     for (size_t i = set->count; i-- > 0;) {
@@ -102,8 +102,9 @@ static struct packet *group(struct packet_set *set, const struct packet *like, u
         memcpy(&its, p->payload + 1, 2);
         if (p->payload[0] != form || its != tag)
             continue;
-        if (p->count >= set->packet_events || (int64_t)(p->size + bytes) > set->packet_bytes)
+        if (p->count >= set->packet_events || (int64_t)(p->weight + bytes) > set->packet_bytes)
             break; /* full: later ones of this group stand further back only if they are full too */
+        p->weight += bytes;
         return p;
     }
     if (set->count == set->capacity) {
@@ -116,6 +117,7 @@ static struct packet *group(struct packet_set *set, const struct packet *like, u
     p->payload[0] = form;
     memcpy(p->payload + 1, &tag, 2);
     p->size = PAYLOAD_HEAD;
+    p->weight = bytes;
     return p;
 }
 
@@ -136,10 +138,10 @@ static void append(struct packet *packet, const void *data, size_t bytes)
 }
 
 void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority, int16_t tries, uint16_t tag,
-                       char form, const uint8_t *id, int64_t now_us)
+                       char form, const uint8_t *id, size_t weight, int64_t now_us)
 {
     struct packet like = {.bucket = bucket, .lifecycle = lifecycle, .priority = priority, .tries = tries, .born_us = now_us};
-    struct packet *packet = group(set, &like, tag, form, 16);
+    struct packet *packet = group(set, &like, tag, form, weight);
 
     append(packet, id, 16);
     packet->count++;
@@ -165,7 +167,7 @@ void packet_set_route(struct packet_set *set, const struct routing *routing, con
 
             if (lifecycle != NULL && lifecycle->has_priority_function)
                 like.priority = (int16_t)lifecycle->priority_of(lifecycle, rows[i]);
-            struct packet *packet = group(set, &like, kind->tag, by_id ? 'I' : 'R', by_id ? 16 : set->scratch.size);
+            struct packet *packet = group(set, &like, kind->tag, by_id ? 'I' : 'R', set->scratch.size);
             if (by_id)
                 append(packet, rows[i]->id, 16);
             else
@@ -183,12 +185,12 @@ void packet_set_add(struct packet_set *set, const struct packet *like, const str
     head.payload = NULL;
     head.is_redelivered = false;
     buf_reset(&set->scratch);
-    if (like->payload[0] == 'R')
-        row_encode(kind, row, &set->scratch);
-    else
-        buf_add(&set->scratch, row->id, 16);
+    row_encode(kind, row, &set->scratch);
     struct packet *packet = group(set, &head, kind->tag, like->payload[0], set->scratch.size);
-    append(packet, set->scratch.data, set->scratch.size);
+    if (like->payload[0] == 'R')
+        append(packet, set->scratch.data, set->scratch.size);
+    else
+        append(packet, row->id, 16);
     packet->count++;
 }
 
@@ -371,7 +373,7 @@ bool queue_state(struct queue_state *state, struct pg *pg, struct acc_error *err
 {
     static struct pg_stmt stmt = {
         .sql = "SELECT p.packets, p.ready, p.quarantined, p.orphaned, k.delayed, k.dead, k.discarded, "
-               "(SELECT count(*) FROM replay) FROM "
+               "(SELECT count(*) FROM replay JOIN lifecycle l ON l.id = replay.lifecycle AND l.active) FROM "
                "(SELECT count(*) AS packets, coalesce(sum(n) FILTER (WHERE l.active), 0)::int8 AS ready, "
                " coalesce(sum(n) FILTER (WHERE tries > 0), 0)::int8 AS quarantined, "
                " coalesce(sum(n) FILTER (WHERE NOT l.active), 0)::int8 AS orphaned "

@@ -43,6 +43,7 @@ struct packet {
     uint8_t ctid[6];     /* wire form */
     bool is_redelivered; /* faults.redeliver: has been run once */
     size_t size;
+    size_t weight; /* under construction: bytes of its facts, which ids stand for */
     char *payload; /* owned */
 };
 void packet_free(struct packet *packet);
@@ -70,7 +71,7 @@ void packet_set_route(struct packet_set *set, const struct routing *routing,
                       size_t count, int64_t now_us);
 /* Adds one event by id ('I' or 'T' form) or one by row. */
 void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority,
-                       int16_t tries, uint16_t tag, char form, const uint8_t *id, int64_t now_us);
+                       int16_t tries, uint16_t tag, char form, const uint8_t *id, size_t weight, int64_t now_us);
 /* Adds the fact of one more event to a packet like the given one (lifecycle, bucket, priority, tries, age, payload form). */
 void packet_set_add(struct packet_set *set, const struct packet *like, const struct kind *kind,
                     const struct acc_row *row);

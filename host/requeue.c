@@ -69,6 +69,9 @@ static bool retries(struct worker *worker, struct acc_error *err)
     if (res == NULL)
         return err->code == ACC_ECONFLICT;
     if (PQntuples(res) > 0) {
+        /* How large these facts are is not known here: sixteen a packet. */
+        size_t retry_bytes = (size_t)worker->settings->queue.packet_bytes / 16;
+
         packet_set_reset(&worker->pushes);
         pg_array_begin(&lifecycles, PG_INT2);
         pg_array_begin(&facts, PG_UUID);
@@ -77,7 +80,8 @@ static bool retries(struct worker *worker, struct acc_error *err)
             pg_array_int2(&lifecycles, pg_get_int2(res, r, 0));
             pg_array_add(&facts, id, 16);
             packet_set_add_id(&worker->pushes, pg_get_int2(res, r, 0), pg_get_int2(res, r, 2), 0, 0,
-                              (uint16_t)(id[2] << 8 | id[3]), 'T', id, clock_wall_us());
+                              (uint16_t)(id[2] << 8 | id[3]), 'T', id, retry_bytes,
+                              clock_wall_us());
         }
         pg_array_end(&lifecycles, 0);
         pg_array_end(&facts, 0);
@@ -114,10 +118,17 @@ static PGresult *old_facts(struct worker *worker, const struct kind *kind, int16
     pg_uuid(&args, memcmp(cursor, low, 16) > 0 ? cursor : low);
     pg_uuid(&args, end);
     pg_int2(&args, lifecycle);
-    buf_printf(&sql,
-               "SELECT f._id, coalesce(f._batch <= (SELECT b.last_batch FROM replay_bound b WHERE "
-               "b.lifecycle = $3 AND b.epoch = (f._batch >> 32)::int4), false) "
-               "FROM %s f WHERE f._id > $1 AND f._id < $2 ORDER BY f._id LIMIT %d",
+    buf_text(&sql,
+             "SELECT f._id, coalesce(f._batch <= (SELECT b.last_batch FROM replay_bound b WHERE "
+             "b.lifecycle = $3 AND b.epoch = (f._batch >> 32)::int4), false), (64");
+    for (size_t f = 0; f < kind->field_count; f++) { /* sizes as stored: nothing is read for them */
+        if (!field_is_span(&kind->fields[f]))
+            continue;
+        buf_text(&sql, " + coalesce(pg_column_size(f.");
+        pg_identifier(&sql, kind->fields[f].name);
+        buf_text(&sql, "), 0)");
+    }
+    buf_printf(&sql, ")::int8 FROM %s f WHERE f._id > $1 AND f._id < $2 ORDER BY f._id LIMIT %d",
                kind->table, REPLAY_FACTS);
     struct acc_error later;
     PGresult *res = NULL;
@@ -152,7 +163,8 @@ static bool replay_one(struct worker *worker, const struct kind *kind, int16_t l
     for (int r = 0; r < count; r++) {
         if (pg_get_bool(res, r, 1))
             packet_set_add_id(&worker->pushes, lifecycle, bucket, 0, 0, kind->tag, 'I',
-                              (const uint8_t *)PQgetvalue(res, r, 0), clock_wall_us());
+                              (const uint8_t *)PQgetvalue(res, r, 0),
+                              (size_t)pg_get_int8(res, r, 2), clock_wall_us());
     }
     pg_int2(&args, lifecycle);
     pg_int2(&args, bucket);
@@ -168,7 +180,9 @@ static bool replays(struct worker *worker, struct acc_error *err)
 {
     static struct pg_stmt next = {
         .sql =
-            "SELECT lifecycle, bucket, cursor FROM replay WHERE bucket = ANY($1::int2[]) LIMIT 16"};
+            "SELECT r.lifecycle, r.bucket, r.cursor FROM replay r "
+               "JOIN lifecycle l ON l.id = r.lifecycle AND l.active "
+               "WHERE r.bucket = ANY($1::int2[]) LIMIT 16"};
     struct buf buckets = {0};
     struct pg_args args = {0};
     bool ok = true;

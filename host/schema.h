@@ -12,6 +12,9 @@
 bool schema_apply(struct pg *pg, const char *schema, const struct program *program,
                   const struct settings *settings, struct acc_error *err) ACC_MUST_CHECK;
 
+/* The base tables alone, as this version wants them, for a command on tables that an older version made. */
+bool schema_base(struct pg *pg, const char *schema, struct acc_error *err) ACC_MUST_CHECK;
+
 /*
  * Makes program the current generation: registers lifecycles, moves the routing version, queues replays of new
  * lifecycles over old facts. Sets program->generation and the ids of its lifecycles. When the modules are

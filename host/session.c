@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
 #define WAIT_MS 10000  /* for a host that is just starting or stopping, or its orphans */
 #define GRACE_MS 10000 /* for the cluster to stop */
 #define POLL_MS 20
+#define SAID_MS 1000 /* waiting this long is worth a word */
 #define URL_BYTES 4096
 
 static void pause_ms(int64_t ms)
@@ -68,8 +70,53 @@ static bool start(struct session *session, const struct app *app, struct acc_err
 }
 
 /*
- * Uses the cluster of whoever holds the lock, or takes the lock and starts it. Between the two a host may be starting or
- * stopping, so both are tried in turn.
+ * A command that starts the cluster for itself stops it when it is done, and others may have come to use it meanwhile. They hold
+ * data_dir/guests.lock shared; who stops takes it exclusively first. Returns the descriptor, or -1 with errno EWOULDBLOCK: somebody holds it.
+ */
+static int guest_lock(const char *data_dir, int operation)
+{
+    char *path = acc_format("%s/guests.lock", data_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    free(path);
+    if (fd >= 0 && flock(fd, operation | LOCK_NB) != 0) {
+        int why = errno;
+
+        close(fd);
+        errno = why;
+        fd = -1;
+    }
+    return fd;
+}
+
+static void leave(struct session *session)
+{
+    if (session->guest >= 0)
+        close(session->guest);
+    session->guest = -1;
+    free(session->conninfo);
+    session->conninfo = NULL;
+}
+
+/* Connects to the cluster of whoever holds the host lock. */
+static bool visit(struct session *session, const struct app *app, struct acc_error *err)
+{
+    session->guest = guest_lock(app->data_dir, LOCK_SH);
+    if (session->guest < 0 && errno != EWOULDBLOCK)
+        return acc_fail_errno(err, "cannot lock \"%s/guests.lock\"", app->data_dir);
+    if (session->guest < 0)
+        return acc_fail(err, ACC_ELOST, "the private PostgreSQL in \"%s\" is stopping",
+                        app->data_dir);
+    session->conninfo = embedded_conninfo_of(app->data_dir, app->run_dir);
+    if (connect(session, app, err))
+        return true;
+    leave(session);
+    return false;
+}
+
+/*
+ * Uses the cluster of whoever holds the host lock, or takes the lock and starts it. A host may just be starting or stopping, so
+ * both are tried in turn.
  */
 static bool open_private(struct session *session, const struct app *app, struct acc_error *err)
 {
@@ -86,11 +133,8 @@ static bool open_private(struct session *session, const struct app *app, struct 
             if (app_lock_holder(app) == 0)
                 return false;
         }
-        session->conninfo = embedded_conninfo_of(app->data_dir, app->run_dir);
-        if (connect(session, app, err))
+        if (visit(session, app, err))
             return true;
-        free(session->conninfo);
-        session->conninfo = NULL;
         if (err->code != ACC_ELOST || clock_us() >= until_us)
             return false;
         pause_ms(POLL_MS);
@@ -102,7 +146,7 @@ bool session_open(struct session *session, struct app *app, struct acc_error *er
     const struct settings *settings = &app->settings;
     bool ok;
 
-    *session = (struct session){.lock = -1};
+    *session = (struct session){.lock = -1, .guest = -1, .data_dir = acc_strdup(app->data_dir)};
     if (settings->database.url == NULL && settings->database.url_file == NULL) {
         ok = open_private(session, app, err);
     } else {
@@ -115,43 +159,32 @@ bool session_open(struct session *session, struct app *app, struct acc_error *er
     return ok;
 }
 
-/* Other commands that use the cluster that this one started. */
-static int64_t others(struct pg *pg)
+/* Who came later must not lose the database because who started it is done first. Returns the lock that keeps newcomers away. */
+static int wait_for_guests(const char *data_dir)
 {
-    static struct pg_stmt stmt = {
-        .sql = "SELECT count(*) FROM pg_stat_activity "
-               "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"};
-    struct acc_error err;
-    PGresult *res = pg->conn == NULL ? NULL : pg_query(pg, &stmt, NULL, &err);
-    int64_t count = res == NULL ? 0 : pg_get_int8(res, 0, 0);
+    for (int64_t waited_ms = 0;; waited_ms += POLL_MS) {
+        int fd = guest_lock(data_dir, LOCK_EX);
 
-    PQclear(res);
-    return count;
-}
-
-/* Who came later must not lose the database because who started it is done first. */
-static void wait_for_others(struct session *session)
-{
-    bool is_said = false;
-
-    for (int64_t waited_ms = 0; others(&session->pg) > 0; waited_ms += POLL_MS) {
-        if (waited_ms > 1000 && !is_said) {
-            log_info("session", "event=waiting text=%s",
+        if (fd >= 0 || errno != EWOULDBLOCK)
+            return fd;
+        if (waited_ms == SAID_MS)
+            log_warn("session", "event=waiting text=%s",
                      log_quote("another command still uses the database"));
-            is_said = true;
-        }
         pause_ms(POLL_MS);
     }
 }
 
 void session_close(struct session *session)
 {
-    if (session->embedded != NULL)
-        wait_for_others(session);
+    int guests = session->embedded == NULL ? -1 : wait_for_guests(session->data_dir);
+
     pg_close(&session->pg);
     embedded_stop(session->embedded, GRACE_MS);
     if (session->lock >= 0)
         close(session->lock);
-    free(session->conninfo);
-    *session = (struct session){.lock = -1};
+    if (guests >= 0)
+        close(guests);
+    leave(session);
+    free(session->data_dir);
+    *session = (struct session){.lock = -1, .guest = -1};
 }

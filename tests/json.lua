@@ -1,5 +1,5 @@
---- A reader of JSON for tests that run outside of the host: text -> value. null is json_null, a table of its own.
-json_null = setmetatable({}, { __tostring = function() return "null" end })
+--- A reader of JSON for tests that run outside of the host: text -> value. null is a table of its own.
+local null = setmetatable({}, { __tostring = function() return "null" end })
 
 local escapes = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
@@ -63,8 +63,10 @@ return function(text)
     end
     local word = text:match("^[%w%.%+%-]+", at) or bad()
     at = at + #word
-    if word == "true" then return true elseif word == "false" then return false elseif word == "null" then return json_null end
-    return tonumber(word) or bad()
+    if word == "true" or word == "false" then
+      return word == "true"
+    end
+    return word == "null" and null or tonumber(word) or bad()
   end
 
   return value()

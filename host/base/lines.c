@@ -12,17 +12,32 @@ void lines_init(struct lines *lines, int fd, size_t line_max)
     *lines = (struct lines){.fd = fd, .line_max = line_max};
 }
 
+void lines_init_reader(struct lines *lines, lines_read_fn *read, void *context, size_t line_max)
+{
+    *lines = (struct lines){.fd = -1, .read = read, .context = context, .line_max = line_max};
+}
+
 void lines_clear(struct lines *lines)
 {
     free(lines->data);
     lines->data = NULL;
 }
 
-/* Moves what is left to the front and reads on behind it. */
-static bool read_more(struct lines *lines, struct acc_error *err)
+static ptrdiff_t read_fd(const struct lines *lines, char *data, size_t size, struct acc_error *err)
 {
     ssize_t got;
 
+    do {
+        got = read(lines->fd, data, size);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0)
+        acc_fail_errno(err, "cannot read");
+    return got;
+}
+
+/* Moves what is left to the front and reads on behind it. */
+static bool read_more(struct lines *lines, struct acc_error *err)
+{
     if (lines->at > 0)
         memmove(lines->data, lines->data + lines->at, lines->size - lines->at);
     lines->size -= lines->at;
@@ -31,11 +46,12 @@ static bool read_more(struct lines *lines, struct acc_error *err)
         lines->capacity = 2 * lines->capacity + READ_BYTES;
         lines->data = acc_realloc(lines->data, lines->capacity);
     }
-    do {
-        got = read(lines->fd, lines->data + lines->size, lines->capacity - lines->size);
-    } while (got < 0 && errno == EINTR);
+    char *to = lines->data + lines->size;
+    size_t room = lines->capacity - lines->size;
+    ptrdiff_t got = lines->read != NULL ? lines->read(lines->context, to, room, err)
+                                        : read_fd(lines, to, room, err);
     if (got < 0)
-        return acc_fail_errno(err, "cannot read");
+        return false;
     lines->is_end = got == 0;
     lines->size += (size_t)got;
     if (lines->bytes == 0 && lines->size >= 3 && memcmp(lines->data, "\xef\xbb\xbf", 3) == 0)

@@ -5,20 +5,27 @@
 
 #include <stddef.h>
 
+/* Reads at most size bytes into data: how many, 0 at the end, -1 with err. */
+typedef ptrdiff_t lines_read_fn(void *context, char *data, size_t size, struct acc_error *err);
+
 struct lines {
-    int fd;          /* borrowed */
-    size_t line_max; /* longer lines are skipped and reported */
-    int64_t number;  /* of the line returned last, from 1 */
-    int64_t bytes;   /* read from fd so far */
-    char *data;      /* owned */
+    int fd;              /* borrowed */
+    lines_read_fn *read; /* instead of fd, or NULL */
+    void *context;       /* of read */
+    size_t line_max;     /* longer lines are skipped and reported */
+    int64_t number;      /* of the line returned last, from 1 */
+    int64_t bytes;       /* read so far */
+    char *data;          /* owned */
     size_t at, size, capacity;
     bool is_skipping; /* the rest of a line that was too long is to be dropped */
-    bool is_end;      /* fd has no more */
+    bool is_end;      /* there is no more */
 };
 
 enum lines_result { LINES_ONE, LINES_TOO_LONG, LINES_END, LINES_FAILED };
 
 void lines_init(struct lines *lines, int fd, size_t line_max);
+/* The same on what read gives. */
+void lines_init_reader(struct lines *lines, lines_read_fn *read, void *context, size_t line_max);
 void lines_clear(struct lines *lines);
 
 /*

@@ -259,6 +259,12 @@ static bool take_own(struct cli *cli, size_t number, const char *value)
     if (option->type != CLI_SWITCH && !check_value(cli, option, value))
         return false;
     cli->values[number] = option->type == CLI_SWITCH ? "" : value;
+    if (cli->given_count == CLI_GIVEN_MAX) {
+        cli_misuse(cli, "more than %d options", CLI_GIVEN_MAX);
+        return false;
+    }
+    cli->given[cli->given_count].option = number;
+    cli->given[cli->given_count++].value = cli->values[number];
     return true;
 }
 
@@ -426,6 +432,16 @@ bool cli_has(const struct cli *cli, const char *name)
 const char *cli_value(const struct cli *cli, const char *name)
 {
     return cli->values[number_of(cli, name)];
+}
+
+const char *cli_nth(const struct cli *cli, const char *name, size_t n)
+{
+    size_t number = number_of(cli, name);
+
+    for (size_t i = 0; i < cli->given_count; i++)
+        if (cli->given[i].option == number && n-- == 0)
+            return cli->given[i].value;
+    return NULL;
 }
 
 int64_t cli_number(const struct cli *cli, const char *name, int64_t initial)

@@ -64,6 +64,7 @@ struct cli_command {
 
 #define CLI_VALUES_MAX 32
 #define CLI_SETS_MAX 64
+#define CLI_GIVEN_MAX 128
 
 /* A parsed command line. Texts are borrowed from argv. */
 struct cli {
@@ -75,7 +76,12 @@ struct cli {
     bool wants_help;
     const char *values
         [CLI_VALUES_MAX]; /* [i]: of the command's option i; "" for a switch; NULL: not given */
-    int argc;             /* arguments that are left */
+    struct {
+        size_t option;
+        const char *value;
+    } given[CLI_GIVEN_MAX]; /* each use of an option of the command, in order */
+    size_t given_count;
+    int argc; /* arguments that are left */
     char **argv;
 };
 
@@ -95,6 +101,8 @@ void cli_clear(struct cli *cli);
 /* Whether an option was given; its value; its value as a number (initial when not given). Names that are not in the table end the process. */
 bool cli_has(const struct cli *cli, const char *name);
 const char *cli_value(const struct cli *cli, const char *name);
+/* The n-th value of an option that may be repeated, from 0; NULL: there are no more. */
+const char *cli_nth(const struct cli *cli, const char *name, size_t n);
 int64_t cli_number(const struct cli *cli, const char *name,
                    int64_t initial); /* CLI_TIME: milliseconds */
 

@@ -1,5 +1,6 @@
-/* accrete lua: a plain script with the tools, inside an app or without any. */
+/* accrete lua: a plain script, code or a prompt with the tools, inside an app or without any. */
 #include "cli/commands.h"
+#include "cli/prompt.h"
 #include "native.h"
 #include "script/script.h"
 
@@ -36,6 +37,12 @@ static bool own_settings(struct cli *cli, struct place *place, int *exit_code)
         }
     }
     return true;
+}
+
+/* Whether the first argument is a script: with -e, and at the prompt, there is none. */
+static bool is_script(const struct cli *cli)
+{
+    return cli_value(cli, "eval") == NULL && cli->argc > 0;
 }
 
 /* The app around us, if there is one; a wrong --app or a broken accrete.yaml is an error all the same. */
@@ -96,6 +103,36 @@ static void close_place(struct place *place)
     free(place->script_app);
 }
 
+/* Kinds that -e and the prompt may look at; what is wrong with them is no reason not to go on. */
+static void load_kinds(struct cli *cli, struct place *place, struct script *script,
+                       struct program *program)
+{
+    struct acc_error err;
+
+    *program = (struct program){0};
+    if (place->has_app && !script_load(script, program, true, &err))
+        cli_note(cli, "without the app's kinds: %s", err.text);
+}
+
+static bool evaluate(struct cli *cli, struct place *place, struct script *script,
+                     struct acc_error *err)
+{
+    const char *code = cli_value(cli, "eval");
+    struct program program;
+
+    if (is_script(cli))
+        return script_run(script, cli->argv[0], cli->argc - 1, cli->argv + 1, err);
+    load_kinds(cli, place, script, &program);
+    if (!script_prompt(script, &program.catalog, err))
+        return false;
+    if (code != NULL)
+        return script_eval(script, code, cli->argc, cli->argv, err);
+    char *history = place->has_app ? acc_format("%s/lua_history", place->app.data_dir) : NULL;
+    bool ok = prompt(script, place->has_app ? place->app.name : "accrete", history, err);
+    free(history);
+    return ok;
+}
+
 static int run_script(struct cli *cli, struct place *place)
 {
     const struct settings *settings = place->has_app ? &place->app.settings : &place->settings;
@@ -108,7 +145,7 @@ static int run_script(struct cli *cli, struct place *place)
         return cli_fail(cli, &err);
     if (place->has_session)
         script_set_database(script, place->session.conninfo, place->app.schema);
-    if (!script_run(script, cli->argv[0], cli->argc - 1, cli->argv + 1, &err))
+    if (!evaluate(cli, place, script, &err))
         exit_code = cli_fail(cli, &err);
     script_free(script); /* ends its connections */
     return cli_flush(cli, exit_code);
@@ -119,7 +156,7 @@ static int run(struct cli *cli)
     struct place place;
     int exit_code;
 
-    if (access(cli->argv[0], R_OK) != 0)
+    if (is_script(cli) && access(cli->argv[0], R_OK) != 0)
         return cli_misuse(cli, "SCRIPT: cannot read \"%s\"", cli->argv[0]);
     if (open_place(cli, &place, &exit_code))
         exit_code = run_script(cli, &place);
@@ -129,24 +166,34 @@ static int run(struct cli *cli)
 
 const struct cli_command cli_lua = {
     .name = "lua",
-    .summary = "runs a plain Lua script with the tools",
-    .usage = "SCRIPT [ARGUMENT]...",
+    .summary = "runs a plain Lua script with the tools, or a prompt",
+    .usage = "[SCRIPT [ARGUMENT]...]",
     .help =
         "The script may require \"accrete.db\", .queue, .json, .log, .ram and .text; what follows\n"
-        "its name is in the global arg. Inside an app its database is the default of accrete.db.",
-    .argc_min = 1,
+        "its name is in the global arg. Inside an app its database is the default of accrete.db.\n"
+        "\n"
+        "Without a script lines are read and run, and what they return is shown: at a terminal\n"
+        "with history and completion by Tab. There and with -e the tools are globals (db, json,\n"
+        "queue ...), and kinds.NAME:where({ field = value }) and kinds.NAME:count() look at facts.",
+    .argc_min = 0,
     .argc_max = -1,
     .stops_at_argument = true,
     .arguments =
         (const struct cli_argument[]){
             {"SCRIPT", CLI_FILE, "a Lua file"},
-            {"ARGUMENT", CLI_TEXT, "for the script"},
+            {"ARGUMENT", CLI_TEXT, "for the script, or for the code of -e"},
             {0},
         },
-    .options = (const struct cli_option[]){{0}},
+    .options =
+        (const struct cli_option[]){
+            {"eval", 'e', CLI_TEXT, "CODE", .help = "runs this code instead of a script"},
+            {0},
+        },
     .examples =
         (const struct cli_example[]){
             {"accrete lua examples/fold/dump.lua", "the canonical dump of an example"},
+            {"accrete lua -e 'print(db.value(\"SELECT count(*) FROM fact_path\"))'", "one line"},
+            {"accrete lua", "a prompt"},
             {0},
         },
     .run = run,

@@ -11,8 +11,7 @@
 
 #define GROUPS_SHOWN 50
 #define LIST_DEFAULT 100
-#define TIME(column)                                                                               \
-    "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+#define TIME(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
 static int64_t number(const json_t *object, const char *name)
 {
@@ -77,8 +76,8 @@ static bool read_overview(struct cli *cli, struct work *work, json_t *all, int *
                            "FROM packet p JOIN lifecycle l ON l.id = p.lifecycle "
                            "WHERE ($1::text IS NULL OR l.name = $1) "
                            "GROUP BY l.name, l.active, p.bucket ORDER BY l.name, p.bucket";
-    static const char *const ready_names[] = {
-        "lifecycle", "#bucket", "#packets", "#events", "#quarantined", "oldest", "is", NULL};
+    static const char *const ready_names[] = {"lifecycle",    "#bucket", "#packets", "#events",
+                                              "#quarantined", "oldest",  "is",       NULL};
     static const char parked[] =
         "SELECT l.name, p.state, count(*), " TIME("min(p.ready_at)") ", " TIME(
             "max(p.last_at)") " FROM parked p JOIN lifecycle l ON l.id = p.lifecycle "
@@ -96,8 +95,8 @@ static bool read_overview(struct cli *cli, struct work *work, json_t *all, int *
                                                            "= 'dead') "
                                                            "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, "
                                                            "1 LIMIT 1000";
-    static const char *const group_names[] = {"group", "lifecycle", "state",   "signature", "#events",
-                                              "first", "last",      "example", NULL};
+    static const char *const group_names[] = {
+        "group", "lifecycle", "state", "signature", "#events", "first", "last", "example", NULL};
     struct parked_filter filter = filter_of(cli);
     struct pg_args lifecycle = {0};
     struct pg_args args = {0};
@@ -215,9 +214,9 @@ static int overview(struct cli *cli, struct work *work)
         "p.ready_at") ", " PARKED_GROUP ", p.error, p.trace "
 #define EVENT_FROM                                                                                 \
     "FROM parked p JOIN lifecycle l ON l.id = p.lifecycle LEFT JOIN kind k ON k.tag = l.kind "
-static const char *const event_names[] = {
-    "lifecycle", "fact",     "kind",  "state", "#attempts", "#generation", "#bucket", "first",
-    "last",      "ready_at", "group", "error", "trace",     NULL};
+static const char *const event_names[] = {"lifecycle",   "fact",    "kind",  "state", "#attempts",
+                                          "#generation", "#bucket", "first", "last",  "ready_at",
+                                          "group",       "error",   "trace", NULL};
 
 static int list(struct cli *cli, struct work *work)
 {
@@ -277,9 +276,9 @@ static void print_event(const json_t *event)
     static const struct {
         const char *title, *name;
         bool is_number;
-    } lines[] = {{"state", "state", false},   {"attempts", "attempts", true},
-                 {"kind", "kind", false},     {"generation", "generation", true},
-                 {"bucket", "bucket", true},  {"first failed", "first", false},
+    } lines[] = {{"state", "state", false},      {"attempts", "attempts", true},
+                 {"kind", "kind", false},        {"generation", "generation", true},
+                 {"bucket", "bucket", true},     {"first failed", "first", false},
                  {"last failed", "last", false}, {"ready at", "ready_at", false},
                  {"group", "group", false}};
     char *fact = json_dumps(json_object_get(event, "data"), JSON_COMPACT | JSON_ENCODE_ANY);
@@ -419,9 +418,9 @@ static bool agree(struct cli *cli, const struct parked_act *act, int64_t count, 
         *exit_code = cli_fail(cli, &err);
         return false;
     }
-    *exit_code = cli_misuse(
-        cli, "%s events would be changed; say --expect %" PRId64 " if that is right",
-        cli_grouped(count), count);
+    *exit_code =
+        cli_misuse(cli, "%s events would be changed; say --expect %" PRId64 " if that is right",
+                   cli_grouped(count), count);
     return false;
 }
 
@@ -489,8 +488,7 @@ static const struct {
 
 static bool check_change(struct cli *cli)
 {
-    bool has_filter =
-        cli_has(cli, "lifecycle") || cli_has(cli, "state") || cli_has(cli, "group");
+    bool has_filter = cli_has(cli, "lifecycle") || cli_has(cli, "state") || cli_has(cli, "group");
 
     if (!cli_has(cli, "reason"))
         cli_misuse(cli, "wanted --reason: it is kept with your name");
@@ -575,7 +573,8 @@ const struct cli_command cli_queue = {
         "event begins so. A failed event is delayed and tried again until it is dead.\n"
         "\n"
         "retry gives events one more try now; discard gives them up, so that results stay\n"
-        "incomplete. Both take events, or a choice by --group, --lifecycle and --state (dead ones,\n"
+        "incomplete. Both take events, or a choice by --group, --lifecycle and --state (dead "
+        "ones,\n"
         "unless told otherwise), and want a --reason, which is kept with your name (log). A\n"
         "choice also wants its number confirmed: by --expect, or asked on a terminal.",
     .argc_max = -1,

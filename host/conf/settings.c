@@ -69,9 +69,9 @@ const struct option options[] = {
 
     {"worker.count", COUNT(worker.count, 0, 1024, "0"), RELOAD,
      .help = "Worker processes; 0: one a core"},
-    {"worker.batch_events", COUNT(worker.batch_events, 1, 32768, "1000"), RELOAD,
+    {"worker.batch_events", COUNT(worker.batch_events, 1, 32768, "4000"), RELOAD,
      .help = "Events in one batch, which is one transaction"},
-    {"worker.batch_finds", COUNT(worker.batch_finds, 1, 1000000, "20000"), RELOAD,
+    {"worker.batch_finds", COUNT(worker.batch_finds, 1, 1000000, "40000"), RELOAD,
      .help = "Finds that end a batch"},
     {"worker.batch_friends", COUNT(worker.batch_friends, 1, 10000000, "100000"), RELOAD,
      .help = "Friend rows that end a batch of several events"},
@@ -107,7 +107,7 @@ const struct option options[] = {
     {"queue.shuffle_seed", COUNT(queue.shuffle_seed, 0, INT64_MAX, "0"), RELOAD,
      .help = "Work is claimed in an order drawn from this seed, for tests; 0: by priority and age"},
 
-    {"ingest.batch_lines", COUNT(ingest.batch_lines, 1, 1000000, "1000"), RELOAD,
+    {"ingest.batch_lines", COUNT(ingest.batch_lines, 1, 1000000, "10000"), RELOAD,
      .help = "Facts of one transaction"},
     {"ingest.value", BYTES(ingest.value_bytes, KIB, GIB / 2, "64MiB"), RELOAD,
      .help = "Longest text, bytes, json or array"},

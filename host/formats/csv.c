@@ -9,7 +9,8 @@ void csv_clear(struct csv *csv)
 {
     buf_clear(&csv->text);
     free(csv->cells);
-    *csv = (struct csv){.kind = csv->kind};
+    free(csv->columns);
+    *csv = (struct csv){.kind = csv->kind, .names = csv->names, .name_count = csv->name_count};
 }
 
 static void start_record(struct csv *csv)
@@ -106,34 +107,67 @@ static bool split(struct csv *csv, const char *line, size_t size, struct acc_err
     }
 }
 
-static bool read_header(struct csv *csv, struct acc_error *err)
+/* The field of a column by its name in the header; -1: left out; -2: err says why not. */
+static int field_of(struct csv *csv, const char *name, size_t size, struct acc_error *err)
+{
+    char copy[KIND_NAME_MAX + 2];
+    size_t kept = size < sizeof(copy) - 1 ? size : sizeof(copy) - 1;
+    int field;
+
+    for (size_t i = 0; i < csv->name_count; i++) {
+        struct csv_name *mapped = &csv->names[i];
+
+        if (strlen(mapped->column) != size || memcmp(mapped->column, name, size) != 0)
+            continue;
+        mapped->is_met = true;
+        if (mapped->field[0] == '\0')
+            return -1;
+        field = values_field(csv->kind, mapped->field, err);
+        return field < 0 ? -2 : field;
+    }
+    memcpy(copy, name, kept);
+    copy[kept] = '\0';
+    field = values_field(csv->kind, copy, err);
+    return field < 0 ? -2 : field;
+}
+
+/* Fields of the columns into columns, which has room for all. */
+static bool read_columns(struct csv *csv, int16_t *columns, struct acc_error *err)
 {
     uint64_t given = 0;
     struct acc_row unused = {0};
-    uint8_t columns[KIND_FIELDS_MAX];
 
-    if (csv->cell_count > KIND_FIELDS_MAX)
-        return acc_fail(err, ACC_EINPUT, "header: wanted at most %d columns, got %zu",
-                        KIND_FIELDS_MAX, csv->cell_count);
     for (size_t c = 0; c < csv->cell_count; c++) {
         const struct csv_cell *cell = &csv->cells[c];
-        char name[KIND_NAME_MAX + 2];
-        size_t kept = cell->size < sizeof(name) - 1 ? cell->size : sizeof(name) - 1;
+        int field = field_of(csv, csv->text.data + cell->at, cell->size, err);
 
-        memcpy(name, csv->text.data + cell->at, kept);
-        name[kept] = '\0';
-        int field = values_field(csv->kind, name, err);
-        if (field < 0)
+        if (field == -2)
             return acc_fail_prefix(err, "header: column %zu", c + 1);
-        if ((given >> field & 1) != 0)
+        if (field >= 0 && (given >> field & 1) != 0)
             return acc_fail(err, ACC_EINPUT, "header: column %zu: field \"%s\" is there twice",
-                            c + 1, name);
-        given |= UINT64_C(1) << field;
-        columns[c] = (uint8_t)field;
+                            c + 1, csv->kind->fields[field].name);
+        if (field >= 0)
+            given |= UINT64_C(1) << field;
+        columns[c] = (int16_t)field;
     }
-    if (!values_complete(csv->kind, given, &unused, err))
-        return acc_fail_prefix(err, "header");
-    memcpy(csv->columns, columns, csv->cell_count);
+    for (size_t i = 0; i < csv->name_count; i++)
+        if (!csv->names[i].is_met)
+            return acc_fail(err, ACC_EINPUT, "header: there is no column %s to map",
+                            log_quote(csv->names[i].column));
+    return values_complete(csv->kind, given, &unused, err) || acc_fail_prefix(err, "header");
+}
+
+static bool read_header(struct csv *csv, struct acc_error *err)
+{
+    int16_t *columns = acc_alloc((csv->cell_count + 1) * sizeof(*columns));
+
+    for (size_t i = 0; i < csv->name_count; i++)
+        csv->names[i].is_met = false;
+    if (!read_columns(csv, columns, err)) {
+        free(columns);
+        return false;
+    }
+    csv->columns = columns;
     csv->column_count = csv->cell_count;
     return true;
 }
@@ -148,7 +182,10 @@ static bool fill(const struct csv *csv, const struct values_target *target, stru
                         csv->column_count, csv->cell_count);
     for (size_t c = 0; c < csv->column_count; c++) {
         const struct csv_cell *cell = &csv->cells[c];
-        size_t field = csv->columns[c];
+        size_t field = (size_t)csv->columns[c];
+
+        if (csv->columns[c] < 0)
+            continue;
         bool is_null = cell->size == 0 && !cell->is_quoted && csv->kind->fields[field].is_nullable;
 
         if (is_null ? !values_set_null(csv->kind, field, row, err)

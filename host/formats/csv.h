@@ -13,12 +13,21 @@ struct csv_cell {
     bool is_quoted;
 };
 
-/* A reader in the middle of its records. Zeroed but for kind it is ready for the header. */
+/* What a column of the header is called in the kind. */
+struct csv_name {
+    const char *column; /* as the header has it */
+    const char *field;  /* ""; the column is left out */
+    bool is_met;        /* set when a header has it */
+};
+
+/* A reader in the middle of its records. Zeroed but for kind and names it is ready for the header. */
 struct csv {
     const struct kind *kind;
-    uint8_t columns[KIND_FIELDS_MAX]; /* [c]: the field of column c */
-    size_t column_count;              /* 0: the header is yet to come */
-    struct buf text;                  /* values of the record being read */
+    struct csv_name *names; /* columns that are not called like their field; borrowed */
+    size_t name_count;
+    int16_t *columns;    /* [c]: the field of column c, -1: left out */
+    size_t column_count; /* 0: the header is yet to come */
+    struct buf text;     /* values of the record being read */
     struct csv_cell *cells;
     size_t cell_count, cell_capacity;
     bool is_open; /* a quote is open: the next line belongs to this record */

@@ -7,7 +7,7 @@
 
 static bool is_blank(const char *line, size_t size)
 {
-    while (size > 0 && memchr(" \t\r", line[size - 1], 3) != NULL)
+    while (size > 0 && (line[size - 1] == ' ' || line[size - 1] == '\t' || line[size - 1] == '\r'))
         size--;
     return size == 0;
 }

@@ -54,7 +54,7 @@ local function key_writer(kind, shape, keys_info)
     "local o = rows[n] o.nulls = 0 o.event = handle" }
   for i, f in ipairs(shape.fields) do
     local field = kind.fields[f]
-    local key_field = { name = field.name, type = field.type, is_array = false, is_nullable = false }
+    local key_field = { name = field.name, type = field.type, is_array = field.is_array and not shape.has[i], is_nullable = false }
     fields[i] = key_field
     code[#code + 1] = ("local v%d = values[%d]"):format(i, i)
     code[#code + 1] = store_code(kind.name, key_field, i - 1, "v" .. i)

@@ -56,6 +56,13 @@ local function write_array(kind, field, type_name, list)
     bad(kind, field, type_name .. "[] as a list", list)
   end
   local n, size = #list, 8
+  if type_name == "json" then
+    local canonical = {}
+    for i = 1, n do
+      canonical[i] = driver.json_text(kind, field .. "[" .. i .. "]", list[i])
+    end
+    list = canonical
+  end
   if element_words(type_name) then
     size = 8 + 8 * n
   else
@@ -116,7 +123,7 @@ local function read_array(type_name, span)
     if type_name == "int8" then
       local v = ffi.cast("const int64_t *", from)[0]
       local d = tonumber(v)
-      list[i] = (d > WHOLE or d < -WHOLE) and v or d
+      list[i] = (d >= WHOLE or d <= -WHOLE) and v or d -- at the bound the number may have been rounded
       from = from + 8
     elseif type_name == "float8" then
       list[i] = ffi.cast("const double *", from)[0]

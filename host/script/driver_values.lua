@@ -59,6 +59,9 @@ local function store_code(kind, field, number, v)
 end
 
 local function json_text(kind, field, text)
+  if type(text) ~= "string" then
+    bad(kind, field, "a JSON text", text)
+  end
   local canonical, reason = host.json(text)
   if not canonical then
     bad(kind, field, "JSON text (" .. tostring(reason) .. ")", text)
@@ -88,7 +91,7 @@ local function getter(kind)
     if field.is_array then
       read = ("return read_array(%q, %s)"):format(field.type, f)
     elseif field.type == "int8" then
-      read = ("local d = tonumber(%s) if d > 9007199254740992 or d < -9007199254740992 then return %s end return d"):format(f, f)
+      read = ("local d = tonumber(%s) if d >= 9007199254740992 or d <= -9007199254740992 then return %s end return d"):format(f, f)
     elseif field.type == "float8" then
       read = "return " .. f
     elseif field.type == "bool" then

@@ -18,7 +18,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Sorted names in dir/folder that end in one of ends (NULL-terminated); a missing folder has none. */
-static char **list_files(const char *dir, const char *folder, const char *const *ends,
+char **script_list_files(const char *dir, const char *folder, const char *const *ends,
                          size_t *count)
 {
     char *path = acc_format("%s/%s", dir, folder);
@@ -45,7 +45,7 @@ static char **list_files(const char *dir, const char *folder, const char *const 
     return names;
 }
 
-static void free_names(char **names, size_t count)
+void script_free_files(char **names, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         free(names[i]);
@@ -85,7 +85,7 @@ bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err
 
     for (size_t f = 0; f < 4; f++) {
         size_t count;
-        char **names = list_files(app_dir, folders[f], f == 3 ? native : lua, &count);
+        char **names = script_list_files(app_dir, folders[f], f == 3 ? native : lua, &count);
         for (size_t i = 0; ok && i < count; i++) {
             struct buf text = {0};
             char *path = acc_format("%s/%s/%s", app_dir, folders[f], names[i]);
@@ -95,7 +95,7 @@ bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err
             buf_clear(&text);
             free(path);
         }
-        free_names(names, count);
+        script_free_files(names, count);
     }
     hex_sha(&all, sha);
     buf_clear(&all);
@@ -165,6 +165,16 @@ static bool check_keys(lua_State *L, const char *const *known, const char *where
             return false;
         }
     }
+    return true;
+}
+
+/* Whether loading goes on after a module that failed: when somebody collects what is wrong. */
+static bool go_on(struct script *script, const struct acc_error *err)
+{
+    if (script->on_problem == NULL)
+        return false;
+    script->on_problem(script, err);
+    script->has_problem = true;
     return true;
 }
 
@@ -288,7 +298,7 @@ bool script_load_kinds(struct script *script, struct program *program, struct ac
 {
     static const char *const ends[] = {".lua", NULL};
     size_t count;
-    char **names = list_files(script->app_dir, "kinds", ends, &count);
+    char **names = script_list_files(script->app_dir, "kinds", ends, &count);
     bool ok = count > 0 ||
               acc_fail(err, ACC_EINPUT, "%s/kinds: wanted at least one kind, a file NAME.lua",
                        script->app_dir);
@@ -309,11 +319,11 @@ bool script_load_kinds(struct script *script, struct program *program, struct ac
         }
         if (!ok || !catalog_add(&program->catalog, kind, err)) {
             free(kind);
-            ok = false;
+            ok = go_on(script, err);
         }
     }
-    free_names(names, count);
-    return ok;
+    script_free_files(names, count);
+    return ok && !script->has_problem;
 }
 
 /* Lifecycles */
@@ -543,6 +553,41 @@ static bool forbid_globals(lua_State *L, struct acc_error *err)
     return script_call(L, 0, 0, err);
 }
 
+/* Fills lifecycle number from its file; its module is left on the stack. */
+static bool load_lifecycle(struct script *script, struct program *program, size_t number,
+                           const char *file, struct acc_error *err)
+{
+    struct lifecycle *lifecycle = program->lifecycles[number];
+    struct script_lifecycle *side = acc_zalloc(sizeof(*side));
+    int top = lua_gettop(script->L);
+    char name[KIND_NAME_MAX * 2];
+    char where[128];
+
+    *side = (struct script_lifecycle){script, number, LUA_NOREF, LUA_NOREF, LUA_NOREF};
+    lifecycle->script = side;
+    stem(file, name, sizeof(name));
+    snprintf(where, sizeof(where), "lifecycles/%.100s", file);
+    lifecycle->path = acc_strdup(where);
+    if (!name_check(where, name, err) ||
+        !load_module(script, "lifecycles", file, lifecycle->module_sha, err))
+        return false;
+    snprintf(lifecycle->name, sizeof(lifecycle->name), "%.41s", name);
+    lifecycle->gather = script_gather;
+    lifecycle->process = script_process;
+    lifecycle->priority_of = script_priority_of;
+    if (read_lifecycle(script, &program->catalog, lifecycle, where, err))
+        return true;
+    lua_settop(script->L, top);
+    return false;
+}
+
+static void free_lifecycle(struct lifecycle *lifecycle)
+{
+    free(lifecycle->script);
+    free(lifecycle->path);
+    free(lifecycle);
+}
+
 bool script_load_lifecycles(struct script *script, struct program *program, struct acc_error *err)
 {
     static const char *const ends[] = {".lua", NULL};
@@ -550,38 +595,27 @@ bool script_load_lifecycles(struct script *script, struct program *program, stru
 
     if (!forbid_globals(script->L, err))
         return false;
-    char **names = list_files(script->app_dir, "lifecycles", ends, &count);
+    char **names = script_list_files(script->app_dir, "lifecycles", ends, &count);
     bool ok = true;
 
     lua_newtable(script->L);
     script->modules = luaL_ref(script->L, LUA_REGISTRYINDEX);
     program->lifecycles = acc_zalloc((count + 1) * sizeof(*program->lifecycles));
     for (size_t i = 0; ok && i < count; i++) {
-        struct lifecycle *lifecycle = acc_zalloc(sizeof(*lifecycle));
-        struct script_lifecycle *side = acc_zalloc(sizeof(*side));
-        char name[KIND_NAME_MAX * 2];
-        char where[128];
+        size_t number = program->lifecycle_count++;
 
-        *side = (struct script_lifecycle){script, i, LUA_NOREF, LUA_NOREF, LUA_NOREF};
-        lifecycle->script = side;
-        program->lifecycles[program->lifecycle_count++] = lifecycle;
-        stem(names[i], name, sizeof(name));
-        snprintf(where, sizeof(where), "lifecycles/%.100s", names[i]);
-        lifecycle->path = acc_strdup(where);
-        ok = name_check(where, name, err) &&
-             load_module(script, "lifecycles", names[i], lifecycle->module_sha, err);
-        if (!ok)
-            break;
-        snprintf(lifecycle->name, sizeof(lifecycle->name), "%.41s", name);
-        lifecycle->gather = script_gather;
-        lifecycle->process = script_process;
-        lifecycle->priority_of = script_priority_of;
-        ok = read_lifecycle(script, &program->catalog, lifecycle, where, err);
-        lua_rawgeti(script->L, LUA_REGISTRYINDEX, script->modules);
-        lua_pushvalue(script->L, -2);
-        lua_rawseti(script->L, -2, (int)i + 1);
-        lua_pop(script->L, 2);
+        program->lifecycles[number] = acc_zalloc(sizeof(struct lifecycle));
+        ok = load_lifecycle(script, program, number, names[i], err);
+        if (ok) {
+            lua_rawgeti(script->L, LUA_REGISTRYINDEX, script->modules);
+            lua_pushvalue(script->L, -2);
+            lua_rawseti(script->L, -2, (int)number + 1);
+            lua_pop(script->L, 2);
+        } else if (go_on(script, err)) {
+            free_lifecycle(program->lifecycles[--program->lifecycle_count]);
+            ok = true;
+        }
     }
-    free_names(names, count);
+    script_free_files(names, count);
     return ok;
 }

@@ -3,6 +3,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "formats/dump_json.h"
 #include "page.h"
 #include "script/lua_error.h"
 
@@ -152,17 +153,20 @@ static int l_json(lua_State *L)
     size_t size;
     const char *text = luaL_checklstring(L, 1, &size);
     json_error_t problem;
-    json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
+    json_t *value =
+        json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                   &problem); /* as ingest reads it */
+    struct buf canonical = {0};
 
     if (value == NULL) {
         lua_pushnil(L);
         lua_pushstring(L, problem.text);
         return 2;
     }
-    char *canonical = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    dump_json_value(&canonical, value);
     json_decref(value);
-    lua_pushstring(L, canonical);
-    free(canonical);
+    lua_pushlstring(L, canonical.data, canonical.size);
+    buf_clear(&canonical);
     return 1;
 }
 
@@ -477,9 +481,15 @@ int32_t script_priority_of(struct lifecycle *lifecycle, const struct acc_row *ro
 
     if (side->priority_of == LUA_NOREF) /* outside a worker: the priority is set by none */
         return 0;
+    struct acc_slot *slot = script->batch->slot;
+    uint32_t phase = slot->phase;
+    slot->phase = PHASE_LUA; /* it may loop for ever like any callback */
+    slot->beat++;
     lua_rawgeti(script->L, LUA_REGISTRYINDEX, side->priority_of);
     lua_pushlightuserdata(script->L, (void *)row);
-    if (!script_call(script->L, 1, 1, &err)) {
+    bool ok = script_call(script->L, 1, 1, &err);
+    slot->phase = phase;
+    if (!ok) {
         log_warn("lifecycle", "lifecycle=%s event=\"priority failed\" error=%s", lifecycle->name,
                  log_quote(err.text));
         return 0;

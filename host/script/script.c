@@ -84,6 +84,8 @@ struct script *script_new(const struct settings *settings, const char *app_dir,
     script->app_dir = app_dir == NULL ? NULL : acc_strdup(app_dir);
     script->driver = LUA_NOREF;
     script->modules = LUA_NOREF;
+    script->check = LUA_NOREF;
+    script->prompt = LUA_NOREF;
     luaL_openlibs(L);
     if (!settings->worker.jit)
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
@@ -134,19 +136,26 @@ bool script_load(struct script *script, struct program *program, bool kinds_only
     return kinds_only || script_load_lifecycles(script, program, err);
 }
 
-bool script_run(struct script *script, const char *path, int argc, char **argv,
-                struct acc_error *err)
+void script_set_arguments(struct script *script, const char *name, int argc, char **argv)
 {
     lua_State *L = script->L;
 
     lua_createtable(L, argc, 1);
-    lua_pushstring(L, path);
+    lua_pushstring(L, name);
     lua_rawseti(L, -2, 0);
     for (int i = 0; i < argc; i++) {
         lua_pushstring(L, argv[i]);
         lua_rawseti(L, -2, i + 1);
     }
     lua_setglobal(L, "arg");
+}
+
+bool script_run(struct script *script, const char *path, int argc, char **argv,
+                struct acc_error *err)
+{
+    lua_State *L = script->L;
+
+    script_set_arguments(script, path, argc, argv);
     if (luaL_loadfile(L, path) != 0) {
         acc_fail(err, ACC_ELUA, "%s", lua_tostring(L, -1));
         lua_pop(L, 1);

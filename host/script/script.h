@@ -29,3 +29,28 @@ bool script_load(struct script *script, struct program *program, bool kinds_only
 /* Runs a plain script: `accrete lua FILE ARGS...`. The global `arg` is set. ACC_ELUA with a traceback. */
 bool script_run(struct script *script, const char *path, int argc, char **argv,
                 struct acc_error *err) ACC_MUST_CHECK;
+
+/*
+ * accrete check: reads the app's files, loads what can be loaded into program, runs it over its examples and, with facts > 0, so many
+ * real facts a lifecycle (script_set_database comes first). *report (caller frees) is JSON: {"problems": [{level, rule, file, line,
+ * text, fix}], "lifecycles": [{name, examples, facts, steps, runs}]}. can_load false: files are read only. false: the check
+ * itself failed.
+ */
+bool script_check(struct script *script, struct program *program, bool can_load, int facts,
+                  char **report, struct acc_error *err) ACC_MUST_CHECK;
+
+/*
+ * What accrete lua evaluates without a script: script_prompt comes first, with the kinds that it may look at. script_eval runs a whole text
+ * with arguments. script_take runs what was typed, when it is complete, and prints results and errors. script_complete lists
+ * what a word may become (caller frees the list and its texts). script_interrupt, from a signal handler, makes the
+ * running Lua code raise as soon as it calls or is interpreted; script_calm takes that back.
+ */
+bool script_prompt(struct script *script, const struct catalog *catalog,
+                   struct acc_error *err) ACC_MUST_CHECK;
+bool script_eval(struct script *script, const char *text, int argc, char **argv,
+                 struct acc_error *err) ACC_MUST_CHECK;
+bool script_take(struct script *script, const char *text, bool *is_complete,
+                 struct acc_error *err) ACC_MUST_CHECK;
+char **script_complete(struct script *script, const char *word, size_t *count);
+void script_interrupt(struct script *script);
+void script_calm(struct script *script);

@@ -16,6 +16,11 @@ struct script {
     int modules; /* reference: list of { module, friends, finds … } as lua_app.c made it */
     struct acc_error fatal; /* why a write in the middle of a callback failed */
     bool is_fatal;
+    /* Told what is wrong with a module, which is left out then; NULL: the first problem ends loading. */
+    void (*on_problem)(struct script *script, const struct acc_error *err);
+    bool has_problem; /* of a kind or lifecycle */
+    int check;        /* reference: the check that on_problem tells */
+    int prompt;       /* reference: what evaluates lines */
 };
 
 /* A lifecycle's side of the border. */
@@ -30,6 +35,10 @@ bool script_load_kinds(struct script *script, struct program *program,
                        struct acc_error *err) ACC_MUST_CHECK;
 bool script_load_lifecycles(struct script *script, struct program *program,
                             struct acc_error *err) ACC_MUST_CHECK;
+/* Sorted names in app_dir/folder that end in one of ends (NULL-terminated); a missing folder has none. */
+char **script_list_files(const char *app_dir, const char *folder, const char *const *ends,
+                         size_t *count);
+void script_free_files(char **names, size_t count);
 /* SHA-256 over all files of the app that shape it, hex. */
 bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err) ACC_MUST_CHECK;
 
@@ -39,6 +48,9 @@ bool script_gather(struct lifecycle *lifecycle, struct batch *batch, struct acc_
 bool script_process(struct lifecycle *lifecycle, struct batch *batch, uint32_t *next,
                     struct acc_error *err);
 int32_t script_priority_of(struct lifecycle *lifecycle, const struct acc_row *row);
+
+/* The global arg of a script. */
+void script_set_arguments(struct script *script, const char *name, int argc, char **argv);
 
 /* lua_pcall with a traceback; err gets the message, prefixed by nothing. Pops what it called. */
 bool script_call(lua_State *L, int args, int results, struct acc_error *err) ACC_MUST_CHECK;

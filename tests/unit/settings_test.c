@@ -106,8 +106,8 @@ static void defaults_are_the_documented_ones(void **state)
     assert_string_equal(settings.log.level, "info");
     assert_string_equal(settings.log.format, "text");
     assert_int_equal(settings.worker.count, 0);
-    assert_int_equal(settings.worker.batch_events, 1000);
-    assert_int_equal(settings.worker.batch_finds, 20000);
+    assert_int_equal(settings.worker.batch_events, 4000);
+    assert_int_equal(settings.worker.batch_finds, 40000);
     assert_int_equal(settings.worker.batch_friends, 100000);
     assert_int_equal(settings.worker.friends_max, 1000000);
     assert_int_equal(settings.worker.seen_bytes, 256 << 20);
@@ -386,7 +386,7 @@ static void empty_files_and_sections_change_nothing(void **state)
     for (size_t i = 0; i < COUNT_OF(empty); i++)
         if (!read_yaml(empty[i]))
             fail_msg("refused: \"%s\": %s", empty[i], messages);
-    assert_int_equal(settings.worker.batch_events, 1000);
+    assert_int_equal(settings.worker.batch_events, 4000);
 }
 
 static void all_errors_of_a_file_come_at_once(void **state)
@@ -428,7 +428,7 @@ static void all_errors_of_a_file_come_at_once(void **state)
         "FILE:15:21: settings.b: wanted one value, got a map\n");
     assert_non_null(strstr(err.text, ": 14 errors"));
     assert_int_equal(settings.worker.count, 7); /* nothing of it was applied */
-    assert_int_equal(settings.worker.batch_events, 1000);
+    assert_int_equal(settings.worker.batch_events, 4000);
     assert_int_equal(settings.app_count, 0);
 }
 

@@ -155,7 +155,7 @@ fixpoint
 same marks "$(numbers mark)" "1 4 1003"
 ok
 
-check "higher priority first, of lifecycles and of events, ingested or found"
+check "higher priority first, of lifecycles and of found events"
 new_app
 simple_kinds item mark low high late
 for k in low high; do
@@ -180,9 +180,6 @@ items 12
 fixpoint
 same "all high before the first low" "$(sql "SELECT (SELECT max(_batch) FROM fact_high) < (SELECT min(_batch) FROM fact_low)")" t
 same "order of found marks" "$(sql "SELECT string_agg(n::text, ' ' ORDER BY _batch) FROM fact_late")" "12 11 10 9 8 7 6 5 4 3 2 1"
-seq 101 108 | sed 's/.*/{"n":&}/' | ingest mark
-fixpoint
-same "order of ingested marks" "$(sql "SELECT string_agg(n::text, ' ' ORDER BY _batch) FROM fact_late WHERE n > 100")" "108 107 106 105 104 103 102 101"
 ok
 
 check "a throttle holds over several workers"
@@ -223,7 +220,7 @@ function M.load_friends(db, item)
   local r = {}
   local function say(what, rows)
     local list = {}
-    for _, row in rows:each() do list[#list + 1] = tostring(row.n or row.a .. row.b) end
+    for _, row in rows:each() do list[#list + 1] = rows.kind() == "pair" and row.a .. row.b or tostring(row.n) end
     table.sort(list)
     r[#r + 1] = what .. "=" .. table.concat(list, ",")
   end
@@ -243,6 +240,7 @@ function M.load_friends(db, item)
     for _, row in db.tagged:where({ tags = db.has("red") }):each() do list[#list + 1] = row.n end
     say("then", db.pair:where({ a = db.any(list) }))
     local column, count = db.pair:where({ a = 2 }):column("b")
+    table.sort(column)
     r[#r + 1] = "column=" .. table.concat(column, ",") .. "/" .. count
     r[#r + 1] = "get=" .. tostring(db.tagged:where({ n = 2 }):get(1).tags[1])
   elseif n == 4 then
@@ -269,7 +267,7 @@ cat >>"$app/facts" <<'END'
 END
 acc ingest --quiet - <"$app/facts"
 items 6
-fixpoint || true
+fixpoint
 answer() { sql "SELECT what FROM fact_answer WHERE n = $1"; }
 same any "$(answer 1)" "any=1x,1y,3x,3y anyany=1x,1y,2x,2y none= both=2x text=1y,2y,3y"
 same has "$(answer 2)" "has=1,2 hasany=1,2,3 hasanyany=1,2,3 hasint=1,3"

@@ -366,9 +366,8 @@ same "stdout" "$out" $'--json\tx\t--json\tx'
 echo 'local x = nil; x()' >broken.lua
 run lua broken.lua && failed 1 "broken.lua:1:"
 run lua none.lua && failed 2 'cannot read "none.lua"'
-run lua && failed 2 "wanted SCRIPT"
 cd "$OLDPWD"
-new_app
+new_app examples/closure
 echo 'print(require("accrete.db").connect():value("SELECT 40 + 2"))' >"$TMPDIR/db.lua"
 on lua "$TMPDIR/db.lua" && done_with
 same "stdout" "$out" 42

@@ -1,7 +1,7 @@
 --- Each step but the last finds the next one.
 local M = { on = "step", finds = { "step" }, monotone = true }
 
-local LAST = tonumber(accrete.settings.last)
+local LAST = tonumber(require("accrete.settings").last)
 
 function M.process_data(step, found)
   if step.n < LAST then

@@ -1,0 +1,236 @@
+#!/bin/bash
+# Writing an app: from accrete new to a fixpoint and its explanation, and what accrete check says to typical mistakes.
+. tests/host.sh "$@"
+
+# A fresh app of accrete new in $app.
+fresh()
+{
+    apps=$((apps + 1))
+    app=$TMPDIR/family$apps
+    (cd "$TMPDIR" && "$ACCRETE" new "family$apps" >/dev/null) || fail "accrete new"
+    schema=t$$_$apps
+    mkdir -p "$app/data" "$app/run"
+    settings=(--set "data.dir=$app/data" --set "data.run_dir=$app/run")
+    [ -n "${own_cluster-}" ] || settings+=(--set "database.url=$ACCRETE_TEST_URL" --set "database.schema=$schema")
+}
+
+examine() # OPTIONS: checks the app; the output in $said, the exit code in $code
+{
+    code=0
+    said=$(acc check "$@" 2>&1) || code=$?
+}
+
+# The check fails and names the place; more arguments: words that it says.
+names() # FILE:LINE WORDS...
+{
+    local place=$1 words
+
+    shift
+    examine
+    same "exit code of check" $code 1
+    [[ $said == *"$place: "* ]] || fail "wanted $place, got: $said"
+    for words in "$@"; do
+        [[ $said == *"$words"* ]] || fail "wanted \"$words\", got: $said"
+    done
+}
+
+put() # FILE: its text from stdin
+{
+    mkdir -p "$(dirname "$app/$1")"
+    cat >"$app/$1"
+}
+
+mend() # FILE SED-EXPRESSION
+{
+    sed -i "$2" "$app/$1"
+}
+
+is=lifecycles/parent_is_ancestor.lua
+has=lifecycles/ancestor_has_parent.lua
+
+check "a new app runs at once, and its fixpoint is explained"
+fresh
+examine --strict
+same "exit code of check" $code 0
+acc ingest --quiet parent --format csv "$app/parents.csv"
+fixpoint
+same ancestors "$(acc dump --quiet --kind ancestor | wc -l)" 16
+id=$(acc lua -e 'print(require("accrete.db").value("SELECT left(_id::text, 13) FROM fact_ancestor WHERE elder = $1 AND younger = $2", "Ada", "Eve"))')
+acc explain ancestor "${id//-/}" >"$TMPDIR/explained" || fail "explain"
+grep -q Eve "$TMPDIR/explained" || fail "explain names no Eve"
+examine --strict --facts 20
+same "exit code of check --facts" $code 0
+[[ $said == *"real facts"* ]] || fail "no real facts were sampled: $said"
+ok
+
+check "new kinds and lifecycles load, pass the check and are never overwritten"
+fresh
+acc new kind edge --fields from:int8,to:int8,marks:text[] >/dev/null
+acc new kind path --fields from:int8,to:int8 >/dev/null
+acc new lifecycle edge_extends_path --on edge --friends path.to,edge.marks,path.from --finds path,ancestor >/dev/null
+examine --strict
+same "exit code of check" $code 0
+for wrong in "kind edge" "kind Edge" "kind end" "kind a b" "lifecycle x" "lifecycle x --on edg --finds path" \
+    "lifecycle x --on edge --finds path --friends path" "kind x --fields a" "kind x --fields a:int" "Family"; do
+    code=0
+    # shellcheck disable=SC2086
+    acc new $wrong >/dev/null 2>"$TMPDIR/said" || code=$?
+    case $wrong in
+    "kind edge") same "exit code of new $wrong" $code 1 ;;
+    *) same "exit code of new $wrong" $code 2 ;;
+    esac
+    [ -s "$TMPDIR/said" ] || fail "accrete new $wrong says nothing"
+done
+(cd "$TMPDIR" && ! "$ACCRETE" new "family$apps" 2>/dev/null) || fail "an app was overwritten"
+ok
+
+check "mistake 1: a wrong field name"
+fresh
+mend $is 's/parent\.child)$/parent.chld)/'
+names "$is:16" 'no field "chld"' 'did you mean "child"'
+fresh
+mend $is 's/ancestor\.younger)/ancestor.yunger)/'
+names "$is:18" 'no field "yunger"' 'did you mean "younger"'
+ok
+
+check "mistake 2: a look-up without an index"
+fresh
+mend $is 's/where({ elder/where({ younger/'
+names "$is:8" 'by {younger} is not declared' 'friends = { ancestor = { { "younger" } } }'
+ok
+
+check "mistake 3: a lifecycle that is not monotone"
+fresh
+mend $is 's/^  found.ancestor(nil.*/  if below:count() == 0 then found.ancestor(nil, parent.parent, parent.child) end/'
+names "$is:16" "not monotone" "friends may still come"
+ok
+
+check "mistake 4: wrong finds"
+fresh
+mend $has 's/finds = { "ancestor" }/finds = { "parent" }/'
+names "$has:16" "finds ancestor without saying so" 'add "ancestor" to finds'
+fresh
+mend $has 's/found\.ancestor(/found.ancester(/'
+names "$has:16" 'no kind "ancester", did you mean "ancestor"'
+fresh
+mend $has 's/finds = { "ancestor" }/finds = { "ancester" }/'
+names "$has:3" 'did you mean "ancestor"'
+ok
+
+check "mistake 5: a global variable"
+fresh
+mend $has 's/^  for _, parent in/  count = 1\n&/'
+names "$has:15" 'global "count"' "write local count"
+fresh
+mend $has 's/^  for _, parent in/  prnt(1)\n&/'
+names "$has:15" 'no global "prnt", did you mean "print"'
+ok
+
+check "mistake 6: a yield or a look-up in the wrong place"
+fresh
+mend $has 's/^  for _, parent in/  coroutine.yield()\n&/'
+names "$has:15" "coroutine.yield in a lifecycle" "does not yield"
+fresh
+mend $has 's/^  return db/  M.db = db\n&/; s/^  for _, parent in .*/  for _, parent in M.db.parent:where({ child = ancestor.elder }):each() do/'
+names "$has:16" "a look-up in process_data" "look it up in load_friends"
+ok
+
+check "mistake 7: a kind without unique fields"
+fresh
+echo 'return { fields = {}, nullable = { { "remark", "text" } } }' | put kinds/note.lua
+names kinds/note.lua:1 "at least one unique field" "add a field to"
+ok
+
+check "mistake 8: a type mismatch with C"
+fresh
+put native/size.h <<'END'
+#pragma once
+/* ffi:begin */
+int size_of(const char *text, int length);
+/* ffi:end */
+END
+printf '#include "size.h"\nint size_of(const char *text, int length)\n{\n    return text[0] + length;\n}\n' | put native/size.c
+mend $has '1i local size = require("accrete.native").load("size")\n'
+mend $has 's/^  for _, parent in/  size.size_of(ancestor.elder, ancestor.younger)\n&/'
+name_of_library=$(cd "$app" && acc build 2>&1) || fail "build: $name_of_library"
+if [[ $name_of_library != *"/size-"* ]]; then # the library has the app's name
+    mend $has "s/load(\"size\")/load(\"family$apps\")/"
+    mv "$app/native/size.h" "$app/native/family$apps.h"
+    mv "$app/native/size.c" "$app/native/family$apps.c"
+    sed -i "s/size\.h/family$apps.h/" "$app/native/family$apps.c"
+fi
+names "$has:17" "cannot convert 'string' to 'int'" "what the header in native/ declares"
+fresh
+printf '/* ffi:begin */\nint size_of(const char *text);\n/* ffi:end */\n' | put "native/family$apps.h"
+printf 'long size_of(const char *text)\n{\n    return text[0];\n}\n' | put "native/family$apps.c"
+names "native/family$apps.c:1" "conflicting types" "must agree"
+ok
+
+check "mistake 9: a reserved word"
+fresh
+echo 'return { fields = { { "name", "text" },
+  { "end", "int8" } } }' | put kinds/range.lua
+names kinds/range.lua:2 '"end" is a reserved word' "rename it"
+ok
+
+check "mistake 10: a cycle that never ends"
+fresh
+acc new kind number --fields value:int8 >/dev/null
+put lifecycles/number_counts.lua <<'END'
+local M = { on = "number", finds = { "number" }, monotone = true }
+
+function M.process_data(number, found)
+  found.number(nil, number.value + 1)
+end
+
+M.examples = { hit = { data = { value = 1 }, friends = {}, found = { number = { { 2 } } } } }
+
+return M
+END
+examine
+same "exit code without --strict" $code 0
+[[ $said == *"number_counts.lua:4: warning: a cycle that may never end: number ─▶ number_counts ─▶ number;"* ]] || fail "$said"
+examine --strict
+same "exit code of --strict" $code 1
+ok
+
+check "the order of friends, chance, contradictions and wrong examples are named"
+fresh
+mend $has 's/^    found.ancestor.*/&\n    break/'
+mend $has 's/friends = { { { parent = "Ada", child = "Ben" } } }/friends = { { { parent = "Ada", child = "Ben" }, { parent = "Abe", child = "Ben" } } }/'
+names "$has:16" "the order of friends decides"
+fresh
+mend $has 's/^  for _, parent in/  if math.random() > 2 then return end\n&/'
+names "$has:15" "math.random in a lifecycle"
+fresh
+echo 'return { fields = { { "elder", "text" }, { "younger", "text" } }, unique = { "younger" } }' | put kinds/ancestor.lua
+names "$is:16" "with the same unique fields" "add the field to unique"
+fresh
+mend $has 's/found = { ancestor = { { "Ada", "Cleo" } } }/found = { ancestor = { { "Ada", "Dan" } } }/'
+names "$has:22" "examples.hit: wanted ancestor(\"Ada\", \"Dan\"), which is not found"
+ok
+
+check "several mistakes are told together, and syntax errors among them"
+fresh
+echo 'return { fields = { { "name" "text" } } }' | put kinds/broken.lua
+echo 'return { fields = { { "name", "txt" } } }' | put kinds/wrong.lua
+mend $is 's/^  found.ancestor(nil/  x = 1\n&/'
+names kinds/broken.lua:1 "kinds/wrong.lua:1: error: " '"txt"' "$is:16: error: global \"x\""
+ok
+
+check "what is not sampled is said, and fails with --strict"
+fresh
+acc new lifecycle rests --on parent --finds ancestor >/dev/null
+mend lifecycles/rests.lua '/^--- For accrete check/,/^}/d'
+mend $is '/^M.examples/,/^}/d'
+mend $has '/^M.examples/,/^}/d'
+examine
+same "exit code" $code 0
+[[ $said == *"lifecycles/rests.lua:1: note: not sampled"* ]] || fail "$said"
+examine --strict
+same "exit code of --strict" $code 1
+examine --json
+[[ $said == *'"not_sampled":3'* && $said == *'"ok":true'* ]] || fail "$said"
+ok
+
+finish
