@@ -225,11 +225,19 @@ static bool read_level(struct provenance *provenance, int first, int last, struc
     return true;
 }
 
+/* Hundreds of levels run the same few statements: planned once. */
+static bool plan_once(struct provenance *provenance, struct acc_error *err)
+{
+    return pg_do(provenance->pg, "SET plan_cache_mode = force_generic_plan", NULL, err);
+}
+
 bool provenance_up(struct provenance *provenance, const uint8_t *id, int depth,
                    struct acc_error *err)
 {
     int first = 0;
 
+    if (!plan_once(provenance, err))
+        return false;
     add_node(provenance, id, -1, 0);
     for (int level = 0; level <= depth && first < provenance->count; level++) {
         int last = provenance->count;
@@ -301,22 +309,22 @@ static void add_link(struct provenance_node *node, int page, const PGresult *res
     link->as_friend = pg_get_bool(res, row, 3);
 }
 
-/* What of kind came of the nodes first .. last-1, behind the id after. */
-static bool follow_kind(struct provenance *provenance, const struct kind *kind, int first, int last,
-                        int page, const uint8_t *after, struct acc_error *err)
+/* Sends the question what of kind came of the nodes whose ids are in provenance->ids, behind the id after. */
+static bool follow_send(struct provenance *provenance, const struct kind *kind, int page,
+                        const uint8_t *after, struct acc_error *err)
 {
-    struct buf *ids = &provenance->ids;
     struct pg_args args = {0};
 
-    buf_reset(ids);
-    pg_array_begin(ids, PG_UUID);
-    for (int n = first; n < last; n++)
-        pg_array_add(ids, provenance->nodes[n].id, 16);
-    pg_array_end(ids, 0);
-    pg_array(&args, PG_UUID_ARRAY, ids);
+    pg_array(&args, PG_UUID_ARRAY, &provenance->ids);
     pg_uuid(&args, after);
     pg_int8(&args, page + 1);
-    PGresult *res = pg_query(provenance->pg, &provenance->follow[kind->index], &args, err);
+    return pg_send(provenance->pg, &provenance->follow[kind->index], &args, err);
+}
+
+static bool follow_read(struct provenance *provenance, int first, int page, struct acc_error *err)
+{
+    PGresult *res = pg_result(provenance->pg, err);
+
     if (res == NULL)
         return false;
     for (int r = 0; r < PQntuples(res); r++)
@@ -325,22 +333,37 @@ static bool follow_kind(struct provenance *provenance, const struct kind *kind, 
     return true;
 }
 
+/* Whether facts of kind can stand behind the fact from which the page begins. */
+static bool is_wanted(const struct provenance *provenance, const struct kind *kind,
+                      const struct kind *from)
+{
+    return provenance->is_found[kind->index] && (from == NULL || kind->index >= from->index);
+}
+
+/* What came of the nodes first .. last-1, in one round trip. */
 static bool follow_level(struct provenance *provenance, int first, int last, int page,
                          const uint8_t *after, struct acc_error *err)
 {
     static const uint8_t lowest[16];
-    const struct kind *from =
-        after == NULL ? NULL : catalog_by_tag(provenance->catalog, id_tag(after));
+    const struct catalog *catalog = provenance->catalog;
+    const struct kind *from = after == NULL ? NULL : catalog_by_tag(catalog, id_tag(after));
+    struct acc_error later;
+    bool ok = true;
 
-    for (size_t k = 0; k < provenance->catalog->count; k++) {
-        const struct kind *kind = provenance->catalog->kinds[k];
-
-        if (!provenance->is_found[k] || (from != NULL && kind->index < from->index))
-            continue;
-        if (!follow_kind(provenance, kind, first, last, page, kind == from ? after : lowest, err))
-            return false;
-    }
-    return true;
+    buf_reset(&provenance->ids);
+    pg_array_begin(&provenance->ids, PG_UUID);
+    for (int n = first; n < last; n++)
+        pg_array_add(&provenance->ids, provenance->nodes[n].id, 16);
+    pg_array_end(&provenance->ids, 0);
+    for (size_t k = 0; ok && k < catalog->count; k++)
+        if (is_wanted(provenance, catalog->kinds[k], from))
+            ok = follow_send(provenance, catalog->kinds[k], page,
+                             catalog->kinds[k] == from ? after : lowest, err);
+    ok = ok && pg_sync(provenance->pg, err);
+    for (size_t k = 0; ok && k < catalog->count; k++)
+        if (is_wanted(provenance, catalog->kinds[k], from))
+            ok = follow_read(provenance, first, page, err);
+    return pg_finish(provenance->pg, ok ? err : &later) && ok;
 }
 
 bool provenance_down(struct provenance *provenance, const uint8_t *id, int depth, int page,
@@ -348,7 +371,7 @@ bool provenance_down(struct provenance *provenance, const uint8_t *id, int depth
 {
     int first = 0;
 
-    if (!read_found_kinds(provenance, err))
+    if (!read_found_kinds(provenance, err) || !plan_once(provenance, err))
         return false;
     add_node(provenance, id, -1, 0);
     for (int level = 0; level <= depth && first < provenance->count; level++) {

@@ -9,7 +9,7 @@
 #include "pg/pg.h"
 #include "rows.h"
 
-#define PROVENANCE_NODES 500   /* facts of one answer */
+#define PROVENANCE_NODES 250   /* facts of one answer */
 #define PROVENANCE_FRIENDS 500 /* of one fact that are looked at */
 #define PROVENANCE_DEPTH_MAX 10000
 

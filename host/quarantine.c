@@ -42,21 +42,11 @@ static bool split(struct worker *worker, const struct packet *packet, int32_t su
                         packet->lifecycle);
     batch_start(batch, lifecycle);
     struct acc_rows *data = &batch->data[lifecycle->on->index];
-    if (packet->payload[0] == 'R') {
-        for (size_t at = 3; at < packet->size;) {
-            struct acc_row *row = rows_add(data, err);
-            if (row == NULL || !row_decode(lifecycle->on, packet->payload, packet->size, &at,
-                                           &batch->heap, row, err))
-                return false;
-        }
-    } else {
-        for (size_t at = 3; at + 16 <= packet->size; at += 16) {
-            struct acc_row *row = rows_add(data, err);
-            if (row == NULL)
-                return false;
-            memcpy(row->id, packet->payload + at, 16);
-        }
-    }
+    bool ids_only;
+    if (!packet_decode(packet, lifecycle->on, data, &batch->heap, &ids_only, err))
+        return false;
+    if (ids_only && packet->payload[0] == 'R')
+        packet->payload[0] = 'I'; /* rows of an older layout: their ids say enough */
     packet_set_reset(&worker->pushes);
     like.tries = (int16_t)(packet->tries + 1);
     for (uint32_t i = 0; i < data->count; i++) {

@@ -6,7 +6,7 @@
 
 /* PostgreSQL counts time from 2000-01-01. */
 #define PG_EPOCH_US INT64_C(946684800000000)
-#define PAYLOAD_HEAD 3
+#define PAYLOAD_HEAD 4 /* form, tag, length of the layout */
 
 /* Routing */
 
@@ -90,8 +90,22 @@ void packet_set_clear(struct packet_set *set)
     *set = (struct packet_set){0};
 }
 
+/* The layout of a kind's rows as a packet keeps it; ids need none. Returns its bytes, at most 33. */
+static size_t layout(const struct kind *kind, char form, char *out)
+{
+    size_t n = 0;
+
+    if (form != 'R')
+        return 0;
+    out[n++] = kind->has_nullable ? 'n' : '-';
+    for (size_t f = 0; f < kind->field_count; f++)
+        out[n++] = field_is_span(&kind->fields[f]) ? 's' : 'f';
+    return n;
+}
+
 /* The open packet of this group that still takes a fact of so many bytes, or a new one. */
-static struct packet *group(struct packet_set *set, const struct packet *like, uint16_t tag, char form, size_t bytes)
+static struct packet *group(struct packet_set *set, const struct packet *like, const struct kind *kind, uint16_t tag, char form,
+                            size_t bytes)
 {
     for (size_t i = set->count; i-- > 0;) {
         struct packet *p = &set->packets[i];
@@ -116,7 +130,8 @@ static struct packet *group(struct packet_set *set, const struct packet *like, u
     p->payload = acc_alloc(256);
     p->payload[0] = form;
     memcpy(p->payload + 1, &tag, 2);
-    p->size = PAYLOAD_HEAD;
+    p->size = PAYLOAD_HEAD + layout(kind, form, p->payload + PAYLOAD_HEAD);
+    p->payload[3] = (char)(p->size - PAYLOAD_HEAD);
     p->weight = bytes;
     return p;
 }
@@ -141,7 +156,7 @@ void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket
                        char form, const uint8_t *id, size_t weight, int64_t now_us)
 {
     struct packet like = {.bucket = bucket, .lifecycle = lifecycle, .priority = priority, .tries = tries, .born_us = now_us};
-    struct packet *packet = group(set, &like, tag, form, weight);
+    struct packet *packet = group(set, &like, NULL, tag, form, weight);
 
     append(packet, id, 16);
     packet->count++;
@@ -167,7 +182,7 @@ void packet_set_route(struct packet_set *set, const struct routing *routing, con
 
             if (lifecycle != NULL && lifecycle->has_priority_function)
                 like.priority = (int16_t)lifecycle->priority_of(lifecycle, rows[i]);
-            struct packet *packet = group(set, &like, kind->tag, by_id ? 'I' : 'R', set->scratch.size);
+            struct packet *packet = group(set, &like, kind, kind->tag, by_id ? 'I' : 'R', set->scratch.size);
             if (by_id)
                 append(packet, rows[i]->id, 16);
             else
@@ -186,12 +201,91 @@ void packet_set_add(struct packet_set *set, const struct packet *like, const str
     head.is_redelivered = false;
     buf_reset(&set->scratch);
     row_encode(kind, row, &set->scratch);
-    struct packet *packet = group(set, &head, kind->tag, like->payload[0], set->scratch.size);
+    struct packet *packet = group(set, &head, kind, kind->tag, like->payload[0], set->scratch.size);
     if (like->payload[0] == 'R')
         append(packet, set->scratch.data, set->scratch.size);
     else
         append(packet, row->id, 16);
     packet->count++;
+}
+
+/* Moves *at over one row of a layout that may not be the kind's. */
+static bool skip_row(const char *layout, size_t fields, const struct packet *packet, size_t *at)
+{
+    uint64_t nulls = 0;
+
+    *at += 16;
+    if (layout[0] == 'n') {
+        if (packet->size < *at + sizeof(nulls))
+            return false;
+        memcpy(&nulls, packet->payload + *at, sizeof(nulls));
+        *at += sizeof(nulls);
+    }
+    for (size_t f = 0; f < fields; f++) {
+        uint32_t bytes = 0;
+
+        if ((nulls >> f & 1) != 0)
+            continue;
+        if (layout[1 + f] == 'f') {
+            *at += 8;
+            continue;
+        }
+        if (packet->size < *at + sizeof(bytes))
+            return false;
+        memcpy(&bytes, packet->payload + *at, sizeof(bytes));
+        *at += sizeof(bytes) + bytes;
+    }
+    return *at <= packet->size;
+}
+
+static bool decode_ids(const struct packet *packet, struct acc_rows *rows, struct acc_error *err)
+{
+    const char *its = packet->payload + PAYLOAD_HEAD;
+    size_t its_size = (uint8_t)packet->payload[3];
+
+    for (size_t at = PAYLOAD_HEAD + its_size; at < packet->size;) {
+        struct acc_row *row = packet->size < at + 16 ? NULL : rows_add(rows, err);
+
+        if (packet->size < at + 16)
+            break;
+        if (row == NULL)
+            return false;
+        memcpy(row->id, packet->payload + at, 16);
+        if (packet->payload[0] != 'R')
+            at += 16;
+        else if (its_size == 0 || !skip_row(its, its_size - 1, packet, &at))
+            return acc_fail(err, ACC_EINPUT, "packet %lld is cut", (long long)packet->id);
+    }
+    return true;
+}
+
+bool packet_decode(const struct packet *packet, const struct kind *kind, struct acc_rows *rows, struct acc_heap *heap, bool *ids_only,
+                   struct acc_error *err)
+{
+    char now[1 + KIND_FIELDS_MAX];
+    uint32_t before = rows->count;
+    uint16_t tag = 0;
+
+    if (packet->size < PAYLOAD_HEAD || packet->size < PAYLOAD_HEAD + (size_t)(uint8_t)packet->payload[3])
+        return acc_fail(err, ACC_EINPUT, "packet %lld is cut", (long long)packet->id);
+    memcpy(&tag, packet->payload + 1, 2);
+    if (tag != kind->tag)
+        return acc_fail(err, ACC_EINPUT, "packet %lld is of kind %04x, wanted \"%s\"", (long long)packet->id, tag, kind->name);
+    size_t size = layout(kind, packet->payload[0], now);
+    *ids_only = packet->payload[0] != 'R' || size != (uint8_t)packet->payload[3] || memcmp(now, packet->payload + PAYLOAD_HEAD, size) != 0;
+    if (*ids_only) {
+        if (!decode_ids(packet, rows, err))
+            return false;
+    } else {
+        for (size_t at = PAYLOAD_HEAD + size; at < packet->size;) {
+            struct acc_row *row = rows_add(rows, err);
+            if (row == NULL || !row_decode(kind, packet->payload, packet->size, &at, heap, row, err))
+                return false;
+        }
+    }
+    return rows->count - before == (uint32_t)packet->count ||
+           acc_fail(err, ACC_EINPUT, "packet %lld holds %u events, it says %d", (long long)packet->id, rows->count - before,
+                    packet->count);
 }
 
 /* To and from the database */
@@ -298,8 +392,9 @@ static void int2_array(struct buf *out, const int16_t *values, size_t count)
 }
 
 #define PACKET_COLUMNS "p.bucket, p.id, p.ctid, p.lifecycle, p.priority, p.tries, p.n, p.born, p.payload"
-#define CLAIM "SELECT " PACKET_COLUMNS " FROM packet p JOIN unnest($2::int2[], $3::int4[]) AS l(id, priority) ON l.id = p.lifecycle " \
-              "WHERE p.id <> ALL($4::int8[]) AND (p.not_before IS NULL OR p.not_before <= now()) AND "
+/* No join: of what a worker's session allows only a nested loop would do, over all packets for each lifecycle. */
+#define CLAIM "SELECT " PACKET_COLUMNS " FROM packet p WHERE p.lifecycle = ANY($2::int2[]) AND p.id <> ALL($4::int8[]) " \
+              "AND (p.not_before IS NULL OR p.not_before <= now()) AND "
 #define OWNED "p.bucket = ANY($1::int2[]) AND p.tries = 0 "
 
 bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***packets, size_t *count, struct acc_error *err)
@@ -307,7 +402,7 @@ bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***pack
     /* In a READ ONLY transaction below SERIALIZABLE: a claim takes no predicate locks and so conflicts with nobody. */
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
-    static struct pg_stmt normal = {.sql = CLAIM OWNED "ORDER BY l.priority DESC, p.priority DESC, p.born, p.id LIMIT $5::int4"};
+    static struct pg_stmt normal = {.sql = CLAIM OWNED "ORDER BY ($3::int4[])[array_position($2::int2[], p.lifecycle)] DESC, p.priority DESC, p.born, p.id LIMIT $5::int4"};
     static struct pg_stmt oldest = {.sql = CLAIM OWNED "ORDER BY p.born, p.id LIMIT $5::int4"};
     static struct pg_stmt shuffled = {.sql = CLAIM OWNED "ORDER BY hashint8extended(p.id, $6::int8) LIMIT $5::int4"};
     static struct pg_stmt quarantine = {.sql = CLAIM "$1::int2[] IS NOT NULL AND p.tries > 0 ORDER BY p.id LIMIT $5::int4"};

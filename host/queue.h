@@ -49,9 +49,18 @@ struct packet {
 void packet_free(struct packet *packet);
 
 /*
- * Payload: byte form ('R' rows, 'I' ids, 'T' ids that are retries of parked events), uint16 tag of the kind, then rows
- * (row_encode) or 16-byte ids.
+ * Payload: byte form ('R' rows, 'I' ids, 'T' ids that are retries of parked events), uint16 tag of the kind, byte
+ * length of the layout and the layout, then rows (row_encode) or 16-byte ids. The layout says how rows are walked
+ * when the kind has got fields since: 'n' when null bits are there, else '-'; then 'f' or 's' for each field of 8 bytes or of a length
+ * and bytes.
  */
+
+/*
+ * Appends the packet's events to rows: whole facts (texts in heap), or when it holds ids, or rows of another layout, only their ids;
+ * *ids_only says which. ACC_EINPUT: cut, malformed, of another kind, or not as many as it says.
+ */
+bool packet_decode(const struct packet *packet, const struct kind *kind, struct acc_rows *rows,
+                   struct acc_heap *heap, bool *ids_only, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Packets under construction for one transaction: groups new facts by (lifecycle, bucket, priority). */
 struct packet_set {
@@ -71,7 +80,8 @@ void packet_set_route(struct packet_set *set, const struct routing *routing,
                       size_t count, int64_t now_us);
 /* Adds one event by id ('I' or 'T' form) or one by row. */
 void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority,
-                       int16_t tries, uint16_t tag, char form, const uint8_t *id, size_t weight, int64_t now_us);
+                       int16_t tries, uint16_t tag, char form, const uint8_t *id, size_t weight,
+                       int64_t now_us);
 /* Adds the fact of one more event to a packet like the given one (lifecycle, bucket, priority, tries, age, payload form). */
 void packet_set_add(struct packet_set *set, const struct packet *like, const struct kind *kind,
                     const struct acc_row *row);

@@ -137,6 +137,27 @@ static bool take(const char *data, size_t size, size_t *at, void *into, size_t b
     return true;
 }
 
+/* Whether the bytes are an array in the layout of hot.h, to its last byte. */
+static bool array_is_whole(const struct field *field, const char *data, size_t size)
+{
+    uint32_t head[2];
+    size_t at = sizeof(head);
+
+    if (size < sizeof(head))
+        return false;
+    memcpy(head, data, sizeof(head));
+    if (field->type < FIELD_TEXT)
+        return head[1] == 0 && size - at == 8 * (size_t)head[0];
+    for (uint32_t i = 0; i < head[0]; i++) {
+        uint32_t bytes;
+
+        if (!take(data, size, &at, &bytes, sizeof(bytes)) || bytes > size - at)
+            return false;
+        at += bytes;
+    }
+    return head[1] == 0 && at == size;
+}
+
 bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *at, struct acc_heap *heap, struct acc_row *row,
                 struct acc_error *err)
 {
@@ -154,6 +175,8 @@ bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *
             continue;
         }
         if (!take(data, size, at, &bytes, sizeof(bytes)) || size - *at < bytes)
+            goto cut;
+        if (kind->fields[f].is_array && !array_is_whole(&kind->fields[f], data + *at, bytes))
             goto cut;
         if (!row_set_bytes(row, f, heap, data + *at, bytes, err))
             return false;

@@ -36,33 +36,24 @@ static bool decode_packet(struct turn *turn, const struct packet *packet, struct
     struct batch *batch = turn->worker->batch;
     const struct kind *kind = turn->lifecycle->on;
     struct acc_rows *data = &batch->data[kind->index];
-    uint16_t tag;
-
-    if (packet->size < 3)
-        return acc_fail(err, ACC_EINPUT, "packet %lld is too short", (long long)packet->id);
-    memcpy(&tag, packet->payload + 1, 2);
-    if (tag != kind->tag)
-        return acc_fail(err, ACC_EINPUT,
-                        "packet %lld is of kind %04x, lifecycle \"%s\" wants \"%s\"",
-                        (long long)packet->id, tag, turn->lifecycle->name, kind->name);
     uint32_t before = data->count;
-    if (packet->payload[0] != 'R') {
-        const uint8_t *ids = (const uint8_t *)packet->payload + 3;
-        if (!facts_get(batch->facts, batch->pg, kind, ids, (packet->size - 3) / 16, data,
-                       &batch->heap, err))
-            return false;
-    } else {
-        for (size_t at = 3; at < packet->size;) {
-            struct acc_row *row = rows_add(data, err);
-            if (row == NULL ||
-                !row_decode(kind, packet->payload, packet->size, &at, &batch->heap, row, err))
-                return false;
-        }
-    }
-    if (data->count - before != (uint32_t)packet->count)
-        return acc_fail(err, ACC_EDB, "packet %lld holds %d events, %u facts were read",
-                        (long long)packet->id, packet->count, data->count - before);
-    return true;
+    bool ids_only;
+
+    if (!packet_decode(packet, kind, data, &batch->heap, &ids_only, err))
+        return false;
+    if (!ids_only)
+        return true;
+    uint8_t *ids = acc_alloc((uint64_t)packet->count * 16 + 1);
+    for (int32_t i = 0; i < packet->count; i++)
+        memcpy(ids + (size_t)16 * (size_t)i, rows_at(data, before + (uint32_t)i)->id, 16);
+    data->count = before;
+    bool ok = facts_get(batch->facts, batch->pg, kind, ids, (size_t)packet->count, data,
+                        &batch->heap, err);
+    free(ids);
+    if (ok && data->count - before != (uint32_t)packet->count)
+        ok = acc_fail(err, ACC_EDB, "packet %lld holds %d events, %u facts were read",
+                      (long long)packet->id, packet->count, data->count - before);
+    return ok;
 }
 
 static bool decode(struct turn *turn, struct acc_error *err)

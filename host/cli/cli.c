@@ -515,8 +515,9 @@ void cli_help_all(FILE *out)
             "accrete: dynamic programming at scale, over facts that are permanent and unique\n\n"
             "Usage: accrete [COMMON OPTIONS] COMMAND ...\n\nCommands:\n");
     for (size_t i = 0; cli_commands[i] != NULL; i++)
-        fprintf(out, "  %-*s%s\n", HELP_COLUMN - 2, cli_commands[i]->name,
-                cli_commands[i]->summary);
+        if (!cli_commands[i]->is_hidden)
+            fprintf(out, "  %-*s%s\n", HELP_COLUMN - 2, cli_commands[i]->name,
+                    cli_commands[i]->summary);
     print_options("Common options", cli_common, out);
     fprintf(out,
             "      %-*sprints the version\n      %-*sprints every setting: unit, range, default\n",

@@ -54,6 +54,7 @@ struct cli_command {
     const char
         *help; /* what else is to be said; NULL: nothing. Paragraphs, lines below 80 characters */
     int argc_min, argc_max; /* arguments; -1: any number */
+    bool is_hidden;         /* not listed, for scripts and packages */
     bool is_host;           /* logs at info; other commands at warn, unless told otherwise */
     bool stops_at_argument; /* what follows the first argument is not ours (lua SCRIPT ARGS) */
     const struct cli_argument *arguments;

@@ -253,7 +253,7 @@ const struct cli_command cli_explain = {
     .help =
         "For a found fact the data and friends it was first found from, and so on down to facts\n"
         "that came from outside. A fact that is met twice is drawn once, where it is nearest to\n"
-        "the root; at most 500 facts are shown, and where the tree is cut off an id stands that\n"
+        "the root; at most 250 facts are shown, and where the tree is cut off an id stands that\n"
         "explain goes on from. KIND may be left out before an ID.\n"
         "\n"
         "--down goes the other way: the facts whose first finding rests on this one, as its data\n"

@@ -1,6 +1,7 @@
 /* accrete status: how far it is, what failed, who works. */
 #include "base/clock.h"
 #include "cli/commands.h"
+#include "cli/status.h"
 #include "cli/work.h"
 #include "page.h"
 #include "queue.h"
@@ -197,7 +198,7 @@ static void add_host(const struct app *app, json_t *names, json_t *status)
         page_close(page);
 }
 
-static bool read_status(struct cli *cli, struct work *work, json_t *status, int *exit_code)
+bool status_read(struct cli *cli, struct work *work, json_t *status, int *exit_code)
 {
     json_t *names = work->has_tables ? read_names(cli, work, exit_code) : json_object();
 
@@ -366,7 +367,7 @@ static int show(struct cli *cli, struct work *work)
     json_t *status = json_pack("{s:s, s:s, s:s, s:b}", "app", work->app.name, "dir", work->app.dir,
                                "schema", work->app.schema, "has_tables", (int)work->has_tables);
 
-    if (!read_status(cli, work, status, &exit_code)) {
+    if (!status_read(cli, work, status, &exit_code)) {
         json_decref(status);
         return exit_code;
     }

@@ -81,7 +81,7 @@ end
 local fixes = {
   { "at least one unique field", "unique", "add a field to `fields` (nullable fields and json cannot be unique)" },
   { "unique and nullable", "unique", "move the field from `nullable` to `fields`, or take it out of `unique`" },
-  { "is a reserved word", "name", "rename it; kinds, fields and lifecycles do not have names that Lua or the host needs" },
+  { "is a reserved word", "name", "rename it; Lua or the host needs this name for itself" },
   { "wanted a name like", "name", "lower case letters, digits and _, a letter first, at most 41" },
   { "wanted a type", "type", nil },
   { "monotone = true", "monotone", "say so if more friends never mean fewer finds, else look up by a field" },

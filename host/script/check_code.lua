@@ -148,7 +148,8 @@ end
 
 --- Whether a parameter is given another value somewhere, so that its slot says nothing.
 local function is_assigned(text, name)
-  return text:find("\n%s*" .. name .. "%s*=[^=]") ~= nil or text:find("\n%s*" .. name .. "%s*,[^\n]-[^=<>~]=[^=]") ~= nil
+  return text:find("\n%s*" .. name .. "%s*=[^=]") ~= nil or
+    text:find("\n%s*" .. name .. "%s*,[^\n]-[^=<>~]=[^=]") ~= nil
 end
 
 --- Calls visit(key, line) for each NAME.key of parameter number n of a callback.

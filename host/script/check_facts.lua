@@ -294,12 +294,12 @@ local function fits(fact, conditions)
   return true
 end
 
---- The db of a lifecycle over source(kind, conditions) -> facts. phase() says which callback runs.
-function check.make_db(lifecycle, source, phase)
+--- The db of a lifecycle over source(kind, conditions) -> facts. check.phase is the callback that runs.
+function check.make_db(lifecycle, source)
   local db = { any = any, has = holds }
   local function where_of(kind)
     return function(_, t)
-      local now = phase()
+      local now = check.phase
       if now ~= "load" and now ~= "load_friends" then
         error(("a look-up in %s: only load and load_friends may look up"):format(now), 2)
       elseif type(t) ~= "table" then

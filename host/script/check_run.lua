@@ -116,7 +116,7 @@ end
 
 local YIELD_FIX = "a lifecycle does not yield: it waits by using what a look-up returned, in load or load_friends"
 local fixes = {
-  { "a look-up in", "yield", "look it up in load_friends and return it: process_data gets it as an argument" },
+  { "a look%-up in", "yield", "look it up in load_friends and return it: process_data gets it as an argument" },
   { "is not declared", "look-up", "friends says what is looked up; the index comes from it" },
   { "no field", "field", nil },
   { "no kind", "look-up", nil },
@@ -158,10 +158,10 @@ end
 
 --- Calls a callback where a yield is seen. Returns its packed results, or nil when a problem has been told.
 local function call(lifecycle, run, callback, ...)
-  run.phase = callback
+  check.phase = callback
   local co = coroutine.create(lifecycle.module[callback])
   local results = pack(coroutine.resume(co, ...))
-  run.phase = "nothing"
+  check.phase = "no callback"
   if not results[1] then
     if results[2] == check.UNKNOWN then
       run.is_unknown = true
@@ -182,8 +182,8 @@ end
 function check.run(lifecycle, fact, source, friends)
   local m = lifecycle.module
   local shown = check.show(fact.kind, fact.values)
-  local run = { finds = {}, list = {}, phase = "nothing", shown = shown, outcome = "failed" }
-  local db = check.make_db(lifecycle, source or function() return {} end, function() return run.phase end)
+  local run = { finds = {}, list = {}, shown = shown, outcome = "failed" }
+  local db = check.make_db(lifecycle, source or function() return {} end)
   local function failed()
     run.outcome = run.is_unknown and "unknown" or "failed"
     return run

@@ -260,8 +260,8 @@ local function compare(lifecycle, name, example, run)
   end
   for _, fact in ipairs(run.list) do
     if not declared[fact.full] then
-      problem("error", "example", lifecycle.path, line, ("examples.%s: finds %s, which it does not say"):format(
-        name, words_of(fact)), "mend the example or process_data")
+      problem("error", "example", lifecycle.path, line, ("examples.%s: finds %s, which it does not say"):format(name,
+        words_of(fact)), "mend the example or process_data")
     end
   end
 end

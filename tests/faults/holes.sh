@@ -45,8 +45,8 @@ acc ingest --quiet item /dev/null
 start_host --workers 3
 pids=()
 for part in 0 1 2; do
-    (for i in $(seq 8); do
-        seq $((part * 10000 + i * 1000)) $((part * 10000 + i * 1000 + 299)) | sed 's/.*/{"n":&}/' | ingest item 2>/dev/null || exit 1
+    (for i in $(seq 5); do
+        seq $((part * 10000 + i * 1000)) $((part * 10000 + i * 1000 + 199)) | sed 's/.*/{"n":&}/' | ingest item 2>/dev/null || exit 1
     done) &
     pids+=($!)
 done
@@ -57,7 +57,7 @@ while kill -0 "${pids[0]}" "${pids[1]}" "${pids[2]}" 2>/dev/null || [ $changes -
     done
     changes=$((changes + 1))
     acc reload >>"$app/host.log" 2>&1 || fail "reload ended with $?"
-    [ $changes -lt 15 ] || break
+    [ $changes -lt 10 ] || break
 done
 for pid in "${pids[@]}"; do
     wait "$pid" || fail "an ingest ended with $?"

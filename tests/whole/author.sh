@@ -204,10 +204,10 @@ mend $has 's/^  for _, parent in/  if math.random() > 2 then return end\n&/'
 names "$has:15" "math.random in a lifecycle"
 fresh
 echo 'return { fields = { { "elder", "text" }, { "younger", "text" } }, unique = { "younger" } }' | put kinds/ancestor.lua
-names "$is:16" "with the same unique fields" "add the field to unique"
+names "$has:16" "with the same unique fields" "add the field to unique"
 fresh
 mend $has 's/found = { ancestor = { { "Ada", "Cleo" } } }/found = { ancestor = { { "Ada", "Dan" } } }/'
-names "$has:22" "examples.hit: wanted ancestor(\"Ada\", \"Dan\"), which is not found"
+names "$has:21" "examples.hit: wanted ancestor(\"Ada\", \"Dan\"), which is not found"
 ok
 
 check "several mistakes are told together, and syntax errors among them"

@@ -376,9 +376,9 @@ ok
 check a_password_never_shows
 on worker --database postgresql://u:geheim@127.0.0.1:1/x && failed 2 "without password"
 [[ $err != *geheim* ]] || fail "the password is in \"$err\""
-ACCRETE_DATABASE__URL=postgresql://u:geheim@127.0.0.1:1/x run count --app "$app" && failed 1 "cannot reach the database"
+ACCRETE_DATABASE__URL=postgresql://u:geheim@127.0.0.1:1/x run count --app "$app" "${settings[@]:0:4}" && failed 1 "cannot reach the database"
 [[ $err != *geheim* ]] || fail "the password is in \"$err\""
-run count --app "$app" --set database.url_file="$TMPDIR/none" && failed 1 "database.url_file"
+run count --app "$app" "${settings[@]:0:4}" --set database.url_file="$TMPDIR/none" && failed 1 "database.url_file"
 ok
 
 check a_private_cluster_serves_commands_before_and_after_run_and_at_once
