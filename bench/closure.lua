@@ -75,7 +75,10 @@ local function once(edges)
   }
   for name, shape in pairs(PEERS) do
     local count
+    before = host:cpu()
     result.peers[name], count = peer(host.conn, shape)
+    after = host:cpu()
+    result.peer_cpu = math.min(result.peer_cpu or math.huge, after.server - before.server)
     assert(count == result.paths, "the peer finds another number of paths")
   end
   host:stop()
@@ -84,13 +87,13 @@ end
 
 local runs = bench.runs or 5
 local edges = graph()
-local all, ratios, filled, seconds, cpu_workers, cpu_server, memory, peer_seconds = {}, {}, {}, {}, {}, {}, {}, {}
+local all, ratios, filled, seconds, cpu_workers, cpu_server, memory, peer_seconds, peer_cpu = {}, {}, {}, {}, {}, {}, {}, {}, {}
 for i = 1, runs do
   local r = once(edges)
   local cheapest = math.min(r.peers.identity_empty, r.peers.natural_empty)
   all[i] = r
   seconds[i], cpu_workers[i], cpu_server[i], memory[i] = r.seconds, r.cpu_workers, r.cpu_server, r.worker_mib
-  peer_seconds[i] = cheapest
+  peer_seconds[i], peer_cpu[i] = cheapest, r.peer_cpu
   ratios[i] = r.seconds / cheapest
   filled[i] = r.seconds / r.peers.identity_filled
   bench.say("closure %d/%d: %.2f s, peer %.2f s, ratio %.2f", i, runs, r.seconds, cheapest, ratios[i])
@@ -100,7 +103,7 @@ bench.print("closure", {
   peer = "INSERT … WITH RECURSIVE, cheapest of bigint identity and natural key", peer_value = bench.round(bench.median(peer_seconds)),
   ratio = bench.round(bench.median(ratios), 2), target_ratio = 1.5,
   ratio_provenance_filled = bench.round(bench.median(filled), 2),
-  cpu_workers_s = bench.round(bench.median(cpu_workers), 2), cpu_server_s = bench.round(bench.median(cpu_server), 2),
+  peer_cpu_s = bench.round(bench.median(peer_cpu), 2), cpu_workers_s = bench.round(bench.median(cpu_workers), 2), cpu_server_s = bench.round(bench.median(cpu_server), 2),
   worker_mib = bench.median(memory), target_worker_mib = 64,
   conditions = all[1].conditions,
 })

@@ -140,7 +140,7 @@ size_t dry_run_finds(const struct dry_run *run, const struct kind *kind,
 
     for (uint32_t i = 0; i < finds->count; i++)
         rows[i] = rows_at(finds, i);
-    qsort(rows, finds->count, sizeof(*rows), by_id);
+    qsort(rows, finds->count, sizeof(void *), by_id);
     for (uint32_t i = 0; i < finds->count; i++) {
         if (count > 0 && id_compare(rows[count - 1]->id, rows[i]->id) == 0)
             continue;

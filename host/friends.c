@@ -233,6 +233,10 @@ static bool point_handles(struct batch *batch, struct fetch *fetch, const uint32
         struct acc_handle *handle = &batch->handles[handle_number];
         uint32_t k = fetch->distinct.number[i];
 
+        if (handle->key_count == 0) { /* its event raised while the keys were written */
+            i++;
+            continue;
+        }
         if (handle->key_count == 1) {
             handle->b = starts[k];
             handle->e = starts[k + 1];

@@ -157,7 +157,7 @@ static bool change(struct pg *pg, const struct parked_act *act, int64_t *count, 
     if (act->expect >= 0 && *count != act->expect)
         return acc_fail(err, ACC_EINPUT, "expected %lld events, found %lld: nothing was changed",
                         (long long)act->expect, (long long)*count);
-    snprintf(result, sizeof(result), "%lld events", (long long)*count);
+    snprintf(result, sizeof(result), "%lld event%s", (long long)*count, *count == 1 ? "" : "s");
     return audit_add(pg, &audit, audit_id, err) &&
            (!act->is_retry ||
             pg_do(pg, "SELECT pg_notify(current_schema(), '')", NULL, err)); /* wakes workers */

@@ -33,8 +33,11 @@ static void add(struct search *s, enum drift_grade grade, char *object, const ch
         list->capacity = list->capacity * 2 + 16;
         list->items = acc_realloc(list->items, list->capacity * sizeof(*list->items));
     }
-    list->items[list->count++] =
-        (struct drift){grade, object, finding, mend == NULL ? NULL : acc_strdup(mend)};
+    struct drift *one = &list->items[list->count++];
+    one->grade = grade;
+    one->object = object;
+    one->finding = finding;
+    one->mend = mend == NULL ? NULL : acc_strdup(mend);
 }
 
 void drift_clear(struct drift_list *list)

@@ -134,6 +134,26 @@ static void put_command_names(FILE *out)
             fprintf(out, "%s ", cli_commands[i]->name);
 }
 
+static bool is_switch_somewhere(const char *name)
+{
+    for (size_t i = 0; cli_commands[i] != NULL; i++)
+        for (const struct cli_option *o = cli_commands[i]->options; o != NULL && o->name != NULL;
+             o++)
+            if (o->type == CLI_SWITCH && strcmp(o->name, name) == 0)
+                return true;
+    return false;
+}
+
+/* " | --kind | -k": options whose next word is their value. */
+static void put_value_options(FILE *out)
+{
+    for (size_t i = 0; cli_commands[i] != NULL; i++)
+        for (const struct cli_option *o = cli_commands[i]->options; o != NULL && o->name != NULL;
+             o++)
+            if (o->type != CLI_SWITCH && !is_switch_somewhere(o->name))
+                fprintf(out, " | --%s", o->name);
+}
+
 static void write_bash(FILE *out)
 {
     fputs("# bash completion of accrete, made by accrete completion bash\n\n"
@@ -146,7 +166,10 @@ static void write_bash(FILE *out)
           "at=0\n\n    COMPREPLY=()\n"
           "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
           "        case ${COMP_WORDS[i]} in\n"
-          "        --app | --set | --log) ((i++)) ;;\n"
+          "        --app | --set | --log",
+          out);
+    put_value_options(out);
+    fputs(") ((i++)) ;;\n"
           "        -*) ;;\n"
           "        *) if [ -z \"$command\" ]; then command=${COMP_WORDS[i]}; else ((at++)); fi ;;\n"
           "        esac\n    done\n    case $prev in\n",

@@ -3,7 +3,11 @@
 #include "cli/work.h"
 
 #include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /*
  * The shape comes from the modules, the figures from the tallies:
@@ -257,7 +261,7 @@ static int print_text(struct graph *graph)
 
 /* DOT. Names are [a-z0-9_], so nothing needs escaping. */
 
-static void print_dot_lifecycle(const json_t *lifecycle)
+static void print_dot_lifecycle(const json_t *lifecycle, FILE *out)
 {
     const char *me = text(lifecycle, "name");
     const char *name;
@@ -265,37 +269,76 @@ static void print_dot_lifecycle(const json_t *lifecycle)
     size_t i;
     json_t *friend;
 
-    printf("  \"l:%s\" [label=\"%s\\n%s done\", shape=box, style=rounded];\n", me, me,
-           cli_grouped(number(lifecycle, "done")));
-    printf("  \"k:%s\" -> \"l:%s\";\n", text(lifecycle, "on"), me);
+    fprintf(out, "  \"l:%s\" [label=\"%s\\n%s done\", shape=box, style=rounded];\n", me, me,
+            cli_grouped(number(lifecycle, "done")));
+    fprintf(out, "  \"k:%s\" -> \"l:%s\";\n", text(lifecycle, "on"), me);
     json_array_foreach(json_object_get(lifecycle, "friends"), i, friend)
     {
-        printf("  \"k:%s\" -> \"l:%s\" [style=dashed];\n", json_string_value(friend), me);
+        fprintf(out, "  \"k:%s\" -> \"l:%s\" [style=dashed];\n", json_string_value(friend), me);
     }
     json_object_foreach(json_object_get(lifecycle, "finds"), name, find)
     {
-        printf("  \"l:%s\" -> \"k:%s\" [label=\"%s new\\n%s repeats\"];\n", me, name,
-               cli_grouped(number(find, "new")), cli_grouped(number(find, "repeats")));
+        fprintf(out, "  \"l:%s\" -> \"k:%s\" [label=\"%s new\\n%s repeats\"];\n", me, name,
+                cli_grouped(number(find, "new")), cli_grouped(number(find, "repeats")));
     }
 }
 
-static int print_dot(struct graph *graph)
+static void write_dot(struct graph *graph, FILE *out)
 {
     const char *name;
     json_t *one;
 
-    printf("digraph %s {\n", graph->work->app.name);
+    fprintf(out, "digraph %s {\n", graph->work->app.name);
     json_object_foreach(graph->kinds, name, one)
     {
-        printf("  \"k:%s\" [label=\"%s\\n%s\", shape=ellipse];\n", name, name,
-               cli_grouped(number(one, "facts")));
+        fprintf(out, "  \"k:%s\" [label=\"%s\\n%s\", shape=ellipse];\n", name, name,
+                cli_grouped(number(one, "facts")));
     }
     json_object_foreach(graph->lifecycles, name, one)
     {
-        print_dot_lifecycle(one);
+        print_dot_lifecycle(one, out);
     }
-    printf("}\n");
-    return cli_flush(graph->cli, CLI_DONE);
+    fprintf(out, "}\n");
+}
+
+/* SVG, by Graphviz */
+
+static bool has_program(const char *name)
+{
+    const char *path = getenv("PATH");
+    bool has = false;
+
+    for (const char *at = path == NULL ? "/usr/bin:/bin" : path; !has && at != NULL;) {
+        size_t size = strcspn(at, ":");
+        char *file = acc_format("%.*s/%s", (int)size, at, name);
+
+        has = size > 0 && access(file, X_OK) == 0;
+        free(file);
+        at = at[size] == ':' ? at + size + 1 : NULL;
+    }
+    return has;
+}
+
+/* dot reads what we write and writes to our stdout. */
+static int print_svg(struct graph *graph)
+{
+    struct acc_error err;
+    FILE *dot;
+
+    fflush(stdout);
+    signal(SIGPIPE, SIG_IGN);      /* one that dies at once is told by its exit code */
+    dot = popen("dot -Tsvg", "w"); /* NOLINT(cert-env33-c): the command is fixed */
+    if (dot == NULL) {
+        acc_fail_errno(&err, "cannot start dot");
+        return cli_fail(graph->cli, &err);
+    }
+    write_dot(graph, dot);
+    int status = pclose(dot);
+    if (status == 0)
+        return CLI_DONE;
+    acc_fail(&err, ACC_ESYS, "dot -Tsvg failed with exit code %d",
+             WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    return cli_fail(graph->cli, &err);
 }
 
 static int draw(struct graph *graph)
@@ -308,7 +351,12 @@ static int draw(struct graph *graph)
         return exit_code;
     if (cli_has(graph->cli, "json"))
         return print_json(graph);
-    return cli_has(graph->cli, "dot") ? print_dot(graph) : print_text(graph);
+    if (cli_has(graph->cli, "svg"))
+        return print_svg(graph);
+    if (!cli_has(graph->cli, "dot"))
+        return print_text(graph);
+    write_dot(graph, stdout);
+    return cli_flush(graph->cli, CLI_DONE);
 }
 
 static int run(struct cli *cli)
@@ -317,8 +365,16 @@ static int run(struct cli *cli)
     struct graph graph = {.cli = cli, .work = &work};
     int exit_code;
 
-    if (cli_has(cli, "json") && cli_has(cli, "dot"))
-        return cli_misuse(cli, "--json and --dot exclude each other");
+    if (cli_has(cli, "json") + cli_has(cli, "dot") + cli_has(cli, "svg") > 1)
+        return cli_misuse(cli, "--json, --dot and --svg exclude each other");
+    if (cli_has(cli, "svg") && !has_program("dot")) {
+        struct acc_error err;
+
+        acc_fail(&err, ACC_ESYS,
+                 "--svg: there is no program \"dot\" here; the package graphviz brings it, and "
+                 "--dot writes what it reads");
+        return cli_fail(cli, &err);
+    }
     if (!work_open(cli, &work, WORK_PROGRAM, &exit_code))
         return exit_code;
     read_shape(&graph);
@@ -340,12 +396,13 @@ const struct cli_command cli_graph = {
         (const struct cli_option[]){
             {"json", 0, CLI_SWITCH, .help = "kinds and lifecycles as objects"},
             {"dot", 0, CLI_SWITCH, .help = "for Graphviz"},
+            {"svg", 0, CLI_SWITCH, .help = "a drawing, made by Graphviz's dot"},
             {0},
         },
     .examples =
         (const struct cli_example[]){
             {"accrete graph", "as a picture in text"},
-            {"accrete graph --dot | dot -Tsvg > graph.svg", "as a drawing"},
+            {"accrete graph --svg > graph.svg", "as a drawing"},
             {0},
         },
     .run = run,

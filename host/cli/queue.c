@@ -399,7 +399,8 @@ static int change(struct cli *cli, struct work *work, struct parked_act *act)
         return cli_print_json(cli, json_pack("{s:s, s:I, s:I}", "act",
                                              act->is_retry ? "retry" : "discard", "events",
                                              (json_int_t)count, "audit", (json_int_t)audit_id));
-    printf("%s events %s, audit %" PRId64 "\n", cli_grouped(count), verb, audit_id);
+    printf("%s event%s %s, audit %" PRId64 "\n", cli_grouped(count), count == 1 ? "" : "s", verb,
+           audit_id);
     return cli_flush(cli, CLI_DONE);
 }
 

@@ -20,7 +20,7 @@
 /* What accrete itself puts into a data directory; anything else is somebody's and stays. */
 static const char *const ours[] = {"pg",     "pg.log",   "pg.log.old", "generations",
                                    "native", "host.log", DOOMED,       NULL};
-static const char *const kept[] = {"host.lock", "app", ".", "..", NULL};
+static const char *const kept[] = {"host.lock", "guests.lock", "app", ".", "..", NULL};
 
 static bool is_in(const char *const *names, const char *name)
 {

@@ -95,6 +95,12 @@ static const char *system_text(const struct show_column *column, const struct ex
     return column->what == SHOW_AT ? fact->at : fact->lifecycle;
 }
 
+static bool is_null(const struct show_column *column, const struct explorer_fact *fact)
+{
+    return column->what == SHOW_FIELD ? row_is_null(fact->row, column->field)
+                                      : system_text(column, fact) == NULL;
+}
+
 void show_json(const struct show_columns *columns, size_t c, const struct explorer_fact *fact,
                struct buf *out)
 {
@@ -132,10 +138,8 @@ void show_csv(const struct show_columns *columns, size_t c, const struct explore
 {
     const struct show_column *column = &columns->list[c];
     struct buf cell = {0};
-    bool is_null = column->what == SHOW_FIELD ? row_is_null(fact->row, column->field)
-                                              : system_text(column, fact) == NULL;
 
-    if (is_null)
+    if (is_null(column, fact))
         return;
     if (is_text(columns, c)) {
         const struct acc_span *span = row_span(fact->row, column->field);
@@ -199,11 +203,7 @@ void show_text(const struct show_columns *columns, size_t c, const struct explor
 
     buf_add(out, "", 0);
     show_json(columns, c, fact, &json);
-    if (columns->list[c].what == SHOW_FIELD && row_is_null(fact->row, columns->list[c].field))
-        buf_reset(&json);
-    else if (columns->list[c].what == SHOW_BY && fact->lifecycle == NULL)
-        buf_reset(&json);
-    if (json.size > 0) {
+    if (!is_null(&columns->list[c], fact)) {
         add_unquoted(&json, &plain);
         show_legible(plain.data, plain.size, 0, out);
     }

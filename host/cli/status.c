@@ -1,7 +1,7 @@
 /* accrete status: how far it is, what failed, who works. */
+#include "cli/status.h"
 #include "base/clock.h"
 #include "cli/commands.h"
-#include "cli/status.h"
 #include "cli/work.h"
 #include "page.h"
 #include "queue.h"

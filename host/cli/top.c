@@ -181,25 +181,31 @@ static const char *seconds_text(double seconds)
     return words;
 }
 
+/* A lifecycle of a snapshot, to be sorted. */
+struct line {
+    const json_t *one;
+};
+
 /* Drawing: one text, a line each; the screen cuts what does not fit. */
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(text(*(json_t *const *)a, "name"), text(*(json_t *const *)b, "name"));
+    return strcmp(text(((const struct line *)a)->one, "name"),
+                  text(((const struct line *)b)->one, "name"));
 }
 
 static int by_rate(const void *a, const void *b)
 {
-    double left = json_real_value(json_object_get(*(json_t *const *)a, "rate"));
-    double right = json_real_value(json_object_get(*(json_t *const *)b, "rate"));
+    double left = json_real_value(json_object_get(((const struct line *)a)->one, "rate"));
+    double right = json_real_value(json_object_get(((const struct line *)b)->one, "rate"));
 
     return left != right ? (left < right) - (left > right) : by_name(a, b);
 }
 
 static int by_queued(const void *a, const void *b)
 {
-    int64_t left = number(*(json_t *const *)a, "queued");
-    int64_t right = number(*(json_t *const *)b, "queued");
+    int64_t left = number(((const struct line *)a)->one, "queued");
+    int64_t right = number(((const struct line *)b)->one, "queued");
 
     return left != right ? (left < right) - (left > right) : by_name(a, b);
 }
@@ -259,17 +265,17 @@ static void draw_lifecycles(struct top *top, struct screen *screen, size_t most)
     static int (*const compare[])(const void *, const void *) = {by_name, by_rate, by_queued};
     const json_t *list = json_object_get(top->now, "lifecycles");
     size_t count = json_array_size(list);
-    json_t **sorted = acc_alloc(count * sizeof(json_t *) + 1);
+    struct line *sorted = acc_alloc(count * sizeof(*sorted) + 1);
 
     for (size_t i = 0; i < count; i++)
-        sorted[i] = json_array_get(list, i);
+        sorted[i].one = json_array_get(list, i);
     qsort(sorted, count, sizeof(*sorted), compare[top->order]);
     screen_line(screen, "%s", "");
     screen_bold(screen);
     screen_line(screen, "%-*s %9s %11s %11s %11s %11s %11s %7s", NAME_WIDTH, "lifecycle",
                 "events/s", "queued", "found", "empty", "early", "late", "failed");
     for (size_t i = 0; i < count && i < most; i++) {
-        const json_t *one = sorted[i];
+        const json_t *one = sorted[i].one;
         char numbers[6][32];
         static const char *const columns[] = {"queued", "found", "empty",
                                               "early",  "late",  "failed"};

@@ -71,7 +71,7 @@ const struct option options[] = {
      .help = "Worker processes; 0: one a core"},
     {"worker.batch_events", COUNT(worker.batch_events, 1, 32768, "4000"), RELOAD,
      .help = "Events in one batch, which is one transaction"},
-    {"worker.batch_finds", COUNT(worker.batch_finds, 1, 1000000, "40000"), RELOAD,
+    {"worker.batch_finds", COUNT(worker.batch_finds, 1, 1000000, "20000"), RELOAD,
      .help = "Finds that end a batch"},
     {"worker.batch_friends", COUNT(worker.batch_friends, 1, 10000000, "100000"), RELOAD,
      .help = "Friend rows that end a batch of several events"},

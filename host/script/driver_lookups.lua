@@ -11,7 +11,7 @@ local any_mt, has_mt = {}, {}
 --- db.any{1, 2}: any of these values.
 local function any(list)
   if type(list) ~= "table" then
-    error("db.any: wanted a list, got " .. describe(list), 2)
+    driver.raise("%s", "db.any: wanted a list, got " .. describe(list))
   end
   return setmetatable({ list = list }, any_mt)
 end
@@ -28,7 +28,7 @@ end
 local function store_env(env)
   env.C, env.istype, env.i64 = ffi.C, ffi.istype, ffi.typeof("int64_t")
   env.alloc, env.base, env.copy, env.bad = driver.alloc, driver.base, ffi.copy, driver.bad
-  env.write_array, env.json_text, env.type = driver.write_array, driver.json_text, type
+  env.write_array, env.json_text, env.type, env.raise = driver.write_array, driver.json_text, type, driver.raise
   return env
 end
 
@@ -38,19 +38,18 @@ local function undeclared(lifecycle, kind, t)
     names[#names + 1] = tostring(k)
     if not kind.by_name[k] then
       local near = host.suggest(tostring(k), kind.field_names)
-      error(("%s has no field %q%s"):format(kind.name, tostring(k), near and (", did you mean %q"):format(near) or ""), 3)
+      driver.raise("%s has no field %q%s", kind.name, tostring(k), near and (", did you mean %q"):format(near) or "")
     end
   end
   table.sort(names)
-  error(("look-up of %s by {%s} is not declared in lifecycle %s: add friends = { %s = { { %s } } }"):format(
-    kind.name, table.concat(names, ", "), lifecycle.name, kind.name,
-    #names == 0 and "" or '"' .. table.concat(names, '", "') .. '"'), 3)
+  driver.raise("look-up of %s by {%s} is not declared in lifecycle %s: add friends = { %s = { { %s } } }", kind.name,
+    table.concat(names, ", "), lifecycle.name, kind.name, #names == 0 and "" or '"' .. table.concat(names, '", "') .. '"')
 end
 
 --- Adds one key with the values of the shape's fields; returns nothing.
 local function key_writer(kind, shape, keys_info)
   local fields, code = {}, { "return function(handle, values)",
-    "local n = keys.count if n >= keys.capacity then error('more than ' .. n .. ' keys in one batch', 3) end",
+    "local n = keys.count if n >= keys.capacity then raise('more than ' .. n .. ' keys in one batch') end",
     "local o = rows[n] o.nulls = 0 o.event = handle" }
   for i, f in ipairs(shape.fields) do
     local field = kind.fields[f]
@@ -70,7 +69,7 @@ end
 local function new_handle(shape)
   local h = batch.handle_count
   if h >= batch.handle_limit then
-    error(("more than %d look-ups in one batch"):format(h), 3)
+    driver.raise("more than %d look-ups in one batch", h)
   end
   local handle = handles[h]
   handle.loaded, handle.b, handle.e = 0, 0, 0
@@ -86,9 +85,9 @@ local function look_up_lists(kind, shape, writer, keys, t)
     local field, v = kind.fields[f], t[kind.fields[f].name]
     local mt = getmetatable(v)
     if shape.has[i] and mt ~= has_mt then
-      error(("%s.%s is an array: wanted db.has(value)"):format(kind.name, field.name), 3)
+      driver.raise("%s.%s is an array: wanted db.has(value)", kind.name, field.name)
     elseif not shape.has[i] and mt == has_mt then
-      error(("%s.%s is no array: db.has does not fit"):format(kind.name, field.name), 3)
+      driver.raise("%s.%s is no array: db.has does not fit", kind.name, field.name)
     end
     lists[i] = (mt == any_mt or mt == has_mt) and v.list or { v }
   end
@@ -113,19 +112,35 @@ local function look_up_lists(kind, shape, writer, keys, t)
   return kind.handles[h]
 end
 
+--- Raises for a field the kind does not have. Counts down: call sites are few, so the first calls show a wrong one.
+--- Not compiled: in this LuaJIT the compiler's way through pairs is young.
+local function check_keys(lifecycle, kind, t, checks)
+  checks.n = checks.n - 1
+  for k in pairs(t) do
+    if not kind.by_name[k] then
+      undeclared(lifecycle, kind, t)
+    end
+  end
+end
+jit.off(check_keys)
+
 --- The function behind db.KIND:where for one lifecycle: a test per declared shape, most fields first.
 local function make_where(lifecycle, kind, shapes)
   table.sort(shapes, function(a, b) return #a.fields > #b.fields end)
   local env = store_env({
     undeclared = function(t) undeclared(lifecycle, kind, t) end,
-    pairs = pairs,
+    checks = { n = 1000 },
     kind = kind,
     handles = kind.handles,
     new_handle = new_handle,
     look_up_lists = look_up_lists,
   })
   local code = { "return function(_, t)" }
-  code[#code + 1] = "local given = 0 for _ in pairs(t) do given = given + 1 end"
+  env.check_keys = function(t) check_keys(lifecycle, kind, t, env.checks) end
+  code[#code + 1] = "if checks.n > 0 then check_keys(t) end local given = 0"
+  for _, field in ipairs(kind.fields) do
+    code[#code + 1] = ("if t.%s ~= nil then given = given + 1 end"):format(field.name)
+  end
   for s, shape in ipairs(shapes) do
     if #shape.fields == 0 then
       env["mirror" .. s] = driver.make_mirror(kind)
@@ -149,7 +164,7 @@ local function make_where(lifecycle, kind, shapes)
           tables[i] = ("type(v%d) == 'table'"):format(i)
         end
         code[#code + 1] = ("if %s then return look_up_lists(kind, shape%d, writer%d, keys%d, t) end"):format(table.concat(tables, " or "), s, s, s)
-        code[#code + 1] = ("local n = keys%d.count if n >= keys%d.capacity then error('more than ' .. n .. ' keys in one batch', 2) end"):format(s, s)
+        code[#code + 1] = ("local n = keys%d.count if n >= keys%d.capacity then raise('more than ' .. n .. ' keys in one batch') end"):format(s, s)
         code[#code + 1] = ("local o = rows%d[n] o.nulls = 0"):format(s)
         for i, f in ipairs(shape.fields) do
           local field = kind.fields[f]
@@ -191,10 +206,10 @@ local function make_db(lifecycle)
         names[#names + 1] = k
       end
       if kinds[name] then
-        error(("look-ups of %s are not declared in lifecycle %s: add friends = { %s = { { … } } }"):format(name, lifecycle.name, name), 2)
+        driver.raise("look-ups of %s are not declared in lifecycle %s: add friends = { %s = { { … } } }", name, lifecycle.name, name)
       end
       local near = host.suggest(tostring(name), names)
-      error(("no kind %q%s"):format(tostring(name), near and (", did you mean %q"):format(near) or ""), 2)
+      driver.raise("no kind %q%s", tostring(name), near and (", did you mean %q"):format(near) or "")
     end,
   })
 end

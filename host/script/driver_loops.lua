@@ -5,11 +5,57 @@ local host, kinds, batch, slot, outcomes = driver.host, driver.kinds, driver.bat
 local compile, OUTCOME, PHASE_LUA = driver.compile, driver.OUTCOME, driver.PHASE_LUA
 local new_coroutine, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 
-local function trace(err)
+local CALLBACKS = { "load", "abort_early", "load_friends", "abort_late", "process_data" }
+
+--- An event's fact as people read it: path(from = 1, to = 3) 0a1b2c3d4e5f.
+local function show(kind, row)
+  local parts = {}
+  for i, field in ipairs(kind.fields) do
+    local value = row[field.name]
+    if type(value) == "string" then
+      value = ("%q"):format(#value > 40 and value:sub(1, 40) .. "…" or value)
+    elseif type(value) == "table" then
+      value = ("{%d values}"):format(#value)
+    end
+    parts[i] = field.name .. " = " .. tostring(value)
+  end
+  local digits = row._id:sub(1, 6):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+  return ("%s(%s) %s"):format(kind.name, table.concat(parts, ", "), digits)
+end
+
+--- What an error raised by a callback says, with the callback, the fact, and the app's own frames: co is where it was
+--- raised, nil: here, in the handler of xpcall.
+local function trace_of(lifecycle, err, event, co)
+  local module, names = lifecycle.module, {}
+  for _, name in ipairs(CALLBACKS) do
+    names[module[name] or name] = name
+  end
   if type(err) == "table" and err.message then
     err = (err.where and err.where ~= "" and err.where .. ": " or "") .. tostring(err.message)
   end
-  return { text = tostring(err), trace = debug.traceback(tostring(err), 2) }
+  local text, callback, frames = tostring(err), nil, {}
+  for level = co and 0 or 2, 60 do
+    local info
+    if co then
+      info = debug.getinfo(co, level, "Slnf")
+    else
+      info = debug.getinfo(level + 1, "Slnf")
+    end
+    if not info then
+      break
+    end
+    callback = callback or names[info.func]
+    local is_ours = info.source:find("^@host/script/") or info.source:find("^=")
+    if not is_ours then
+      local name = names[info.func] or info.name
+      frames[#frames + 1] = ("\t%s:%d: in function %s"):format(info.short_src, info.currentline,
+        name and "'" .. name .. "'" or ("<%s:%d>"):format(info.short_src, info.linedefined))
+    end
+  end
+  local kind = kinds[lifecycle.on]
+  local ok, fact = pcall(show, kind, kind.data[event])
+  local head = ("in %s of %s, for %s"):format(callback or "a callback", lifecycle.name, ok and fact or lifecycle.on)
+  return { text = text, trace = ("%s\n%s\nstack traceback:\n%s"):format(text, head, table.concat(frames, "\n")) }
 end
 
 local function park(event, err)
@@ -68,7 +114,7 @@ local function make_gather(lifecycle, data, got)
   local function one(co, stuck)
     local ok, done = resume(co)
     if not ok then
-      park(state.current, { text = tostring(type(done) == "table" and done.message or done), trace = debug.traceback(co, tostring(done)) })
+      park(state.current, trace_of(lifecycle, done, state.current, co))
     elseif done then
       pool[#pool + 1] = co
     else
@@ -131,6 +177,9 @@ local function make_process(lifecycle, data, got)
     env["got" .. i] = got[i]
   end
   local loop = compile(lifecycle.name .. " process", table.concat(code, "\n"), env)
+  local function trace(err)
+    return trace_of(lifecycle, err, slot.current)
+  end
   return function(first, n)
     slot.phase = PHASE_LUA
     local i = first

@@ -40,10 +40,29 @@ local function describe(value)
   return type(value) == "cdata" and tostring(ffi.typeof(value)) or tostring(value)
 end
 
---- Raises for a value that does not fit; level points at the app's line.
+--- Raises with the file and line of the app's code that is at fault, however deep in ours it is noticed.
+local function raise(message, ...)
+  if select("#", ...) > 0 then
+    message = message:format(...)
+  end
+  for level = 2, 30 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then
+      break
+    end
+    local source = info.source
+    if info.currentline > 0 and source:sub(1, 1) == "@" and not source:find("^@host/") and not source:find("^@lua/accrete/") then
+      error(("%s:%d: %s"):format(info.short_src, info.currentline, message), 0)
+    end
+  end
+  error(message, 0)
+end
+driver.raise = raise
+
+--- Raises for a value that does not fit.
 local function bad(kind, field, wanted, got)
   local list = type(got) == "table" and "a table" or describe(got)
-  error(("%s.%s: wanted %s, got %s"):format(kind, field, wanted, list), 3)
+  raise("%s.%s: wanted %s, got %s", kind, field, wanted, list)
 end
 
 local function element_words(type_name)

@@ -48,7 +48,7 @@ local function rows_class(kind, rows)
   function methods.get(self, i)
     ready(self)
     if i < 1 or i > self.e - self.b or i % 1 ~= 0 then
-      error(("row %s of 1..%d"):format(tostring(i), self.e - self.b), 2)
+      driver.raise("row %s of 1..%d", tostring(i), self.e - self.b)
     end
     return rows[index[self.b + i - 1]]
   end
@@ -58,7 +58,8 @@ local function rows_class(kind, rows)
     local n = self.e - self.b
     local field = kind.by_name[name]
     if not field then
-      error(("%s has no field %q"):format(kind.name, tostring(name)), 2)
+      local near = host.suggest(tostring(name), kind.field_names)
+      driver.raise("%s has no field %q%s", kind.name, tostring(name), near and (", did you mean %q"):format(near) or "")
     end
     if not field.is_array and not field.is_nullable and (field.type == "int8" or field.type == "float8") then
       local column = ffi.new(field.type == "int8" and "int64_t[?]" or "double[?]", n)
@@ -126,7 +127,7 @@ local function make_mirror(kind)
   function M_.count() return mirror.count end
   function M_.get(_, i)
     if i < 1 or i > mirror.count then
-      error(("row %s of 1..%d"):format(tostring(i), mirror.count), 2)
+      driver.raise("row %s of 1..%d", tostring(i), mirror.count)
     end
     return rows[i - 1]
   end

@@ -109,7 +109,7 @@ local function getter(kind)
     base = driver.base, str = ffi.string, band = require("bit").band, read_array = driver.read_array,
     no_field = function(k)
       local near = host.suggest(tostring(k), kind.field_names)
-      error(("%s has no field %q%s"):format(kind.name, tostring(k), near and (", did you mean %q"):format(near) or ""), 3)
+      driver.raise("%s has no field %q%s", kind.name, tostring(k), near and (", did you mean %q"):format(near) or "")
     end,
   })
 end

@@ -540,17 +540,38 @@ static bool read_lifecycle(struct script *script, const struct catalog *catalog,
            read_finds(L, catalog, lifecycle, where, err);
 }
 
+/* near(name) -> the global that is probably meant, or nil */
+static int l_near(lua_State *L)
+{
+    const char *names[256];
+    size_t count = 0;
+    const char *name = luaL_checkstring(L, 1);
+
+    lua_pushvalue(L, LUA_GLOBALSINDEX);
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        lua_pop(L, 1);
+        if (count < 256 && lua_type(L, -1) == LUA_TSTRING)
+            names[count++] = lua_tostring(L, -1); /* the table keeps it */
+    }
+    lua_pushstring(L, name_suggest(name, names, count));
+    return 1;
+}
+
 /* A global that a module makes or misspells is an error that names its line. */
 static bool forbid_globals(lua_State *L, struct acc_error *err)
 {
     static const char code[] =
-        "setmetatable(_G, { __newindex = function(_, k) error('global \"' .. tostring(k) .. '\": "
-        "write local ' .. tostring(k), 2) end,"
-        " __index = function(_, k) error('no global \"' .. tostring(k) .. '\"', 2) end })";
+        "local near = ... setmetatable(_G, { __newindex = function(_, k) error('global \"' .. "
+        "tostring(k) .. '\": write local ' .. tostring(k), 2) end, __index = function(_, k) local "
+        "n "
+        "= near(tostring(k)) error('no global \"' .. tostring(k) .. '\"' .. (n and ', did you mean "
+        "\"' .. n .. '\"' or ''), 2) end })";
 
     if (luaL_loadbuffer(L, code, sizeof(code) - 1, "=globals") != 0)
         return acc_fail(err, ACC_ELUA, "%s", lua_tostring(L, -1));
-    return script_call(L, 0, 0, err);
+    lua_pushcfunction(L, l_near);
+    return script_call(L, 1, 0, err);
 }
 
 /* Fills lifecycle number from its file; its module is left on the stack. */

@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,48 @@ bool script_call(lua_State *L, int args, int results, struct acc_error *err)
     return false;
 }
 
+/* package.loaders: lua/NAME.lua of the app, called so in messages wherever the app lies. */
+static int l_app_search(lua_State *L)
+{
+    const char *module = luaL_checkstring(L, 1);
+    const char *name = lua_pushfstring(L, "lua/%s.lua", luaL_gsub(L, module, ".", "/"));
+    const char *path = lua_pushfstring(L, "%s/%s", lua_tostring(L, lua_upvalueindex(1)), name);
+    FILE *file = fopen(path, "rbe");
+    luaL_Buffer text;
+
+    if (file == NULL) {
+        lua_pushfstring(L, "\n\tno file '%s'", path);
+        return 1;
+    }
+    luaL_buffinit(L, &text);
+    for (size_t n = 1; n > 0; luaL_addsize(&text, n))
+        n = fread(luaL_prepbuffer(&text), 1, LUAL_BUFFERSIZE, file);
+    bool ok = ferror(file) == 0;
+    fclose(file);
+    luaL_pushresult(&text);
+    if (!ok)
+        return luaL_error(L, "cannot read %s", path);
+    size_t size;
+    const char *data = lua_tolstring(L, -1, &size);
+    if (luaL_loadbuffer(L, data, size, lua_pushfstring(L, "@%s", name)) != 0)
+        return lua_error(L);
+    return 1;
+}
+
+static void add_app_search(lua_State *L, const char *app_dir)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "loaders");
+    for (int i = (int)lua_objlen(L, -1); i >= 3; i--) { /* behind preload and the program's own */
+        lua_rawgeti(L, -1, i);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_pushstring(L, app_dir);
+    lua_pushcclosure(L, l_app_search, 1);
+    lua_rawseti(L, -2, 3);
+    lua_pop(L, 2);
+}
+
 /* Lua modules of the app: its lua/ folder, then nothing else on disk but Debian's. */
 static void set_path(lua_State *L, const char *app_dir)
 {
@@ -46,6 +89,7 @@ static void set_path(lua_State *L, const char *app_dir)
         lua_getfield(L, -2, "path");
         lua_concat(L, 2);
         lua_setfield(L, -2, "path");
+        add_app_search(L, app_dir);
     }
     lua_pop(L, 1);
 }

@@ -79,8 +79,7 @@ static inline struct fuzz *fuzz_begin(void)
         heap_init(&fuzz.heap, 0);
         for (size_t k = 0; k < 2; k++)
             rows_init(&fuzz.rows[k], fuzz.catalog.kinds[k], 4096);
-        fuzz.target =
-            (struct values_target){&fuzz.catalog, &fuzz.heap, fuzz_rows, &fuzz, 1 << 12};
+        fuzz.target = (struct values_target){&fuzz.catalog, &fuzz.heap, fuzz_rows, &fuzz, 1 << 12};
     }
     for (size_t k = 0; k < 2; k++)
         rows_reset(&fuzz.rows[k]);

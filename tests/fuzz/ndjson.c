@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz *fuzz = fuzz_begin();
     const struct kind *kind = NULL;
     struct acc_error err = {0};
-    char *line = acc_alloc(size + 1); /* exactly as long as it is, so that a look behind it is seen */
+    char *line =
+        acc_alloc(size + 1); /* exactly as long as it is, so that a look behind it is seen */
 
     memcpy(line, data, size);
     line = acc_realloc(line, size > 0 ? size : 1);

@@ -73,12 +73,31 @@ static void what_is_no_hex_is_refused(void **state)
     assert_false(hex_decode("00\0", 4, bytes));
 }
 
+static void siphash_is_that_of_its_authors(void **state)
+{
+    (void)state;
+    static const uint8_t none[16] = {0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6,
+                                     0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55, 0x02, 0x93};
+    static const uint8_t eight[16] = {0x3b, 0x62, 0xa9, 0xba, 0x62, 0x58, 0xf5, 0x61,
+                                      0x0f, 0x83, 0xe2, 0x64, 0xf3, 0x14, 0x97, 0xb4};
+    const uint64_t key[2] = {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)};
+    uint64_t out[2];
+
+    siphash128(key, NULL, 0, out);
+    assert_memory_equal(out, none, 16);
+    siphash128(key, key, 1, out);
+    assert_memory_equal(out, eight, 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(digests_are_those_of_the_standard), cmocka_unit_test(zeros_in_data_count),
-        cmocka_unit_test(hex_comes_back_as_bytes),           cmocka_unit_test(both_cases_are_hex),
+        cmocka_unit_test(digests_are_those_of_the_standard),
+        cmocka_unit_test(zeros_in_data_count),
+        cmocka_unit_test(hex_comes_back_as_bytes),
+        cmocka_unit_test(both_cases_are_hex),
         cmocka_unit_test(what_is_no_hex_is_refused),
+        cmocka_unit_test(siphash_is_that_of_its_authors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

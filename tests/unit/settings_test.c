@@ -107,7 +107,7 @@ static void defaults_are_the_documented_ones(void **state)
     assert_string_equal(settings.log.format, "text");
     assert_int_equal(settings.worker.count, 0);
     assert_int_equal(settings.worker.batch_events, 4000);
-    assert_int_equal(settings.worker.batch_finds, 40000);
+    assert_int_equal(settings.worker.batch_finds, 20000);
     assert_int_equal(settings.worker.batch_friends, 100000);
     assert_int_equal(settings.worker.friends_max, 1000000);
     assert_int_equal(settings.worker.seen_bytes, 256 << 20);
@@ -124,7 +124,7 @@ static void defaults_are_the_documented_ones(void **state)
     assert_int_equal(settings.queue.hold_bytes, 16 << 20);
     assert_int_equal(settings.queue.poll_ms, 50);
     assert_int_equal(settings.queue.shuffle_seed, 0);
-    assert_int_equal(settings.ingest.batch_lines, 1000);
+    assert_int_equal(settings.ingest.batch_lines, 10000);
     assert_int_equal(settings.ingest.value_bytes, 64 << 20);
     assert_false(settings.faults.redeliver);
     assert_int_equal(settings.app_count, 0);

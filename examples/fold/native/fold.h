@@ -5,7 +5,7 @@
  * them: given a block of words, which blocks are exactly one layer larger? See grow.c.
  *
  * Nothing that a caller passes is kept, but for the text of fold_split. Memory grows with the
- * sentences shown (about 150 bytes a word: 6 MiB for Genesis, 108 MiB for the whole King James
+ * sentences shown (150-180 bytes a word: 6.4 MiB for Genesis, 108 MiB for the whole King James
  * Bible) and with the largest block, by nothing else. Not for use by two threads at once.
  */
 #pragma once
