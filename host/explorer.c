@@ -160,32 +160,31 @@ static char *page_sql(const struct explorer_query *query, const struct buf *batc
                       struct pg_args *args)
 {
     struct buf sql = {0};
-    bool is_newest = query->order == ORDER_NEWEST;
 
-    /* Who found them is asked for behind the LIMIT, but where the order needs it. */
+    /* Who found them, and the text of times, behind the LIMIT: for the facts of the page only. */
     buf_text(&sql, "SELECT ");
     facts_select_list(query->kind, &sql);
-    buf_printf(&sql, "%s FROM ", about);
-    if (!is_newest)
-        buf_text(&sql, "(SELECT f.* FROM ");
-    buf_printf(&sql, "%s f%s WHERE true", query->kind->table, is_newest ? joins : "");
+    buf_printf(&sql, "%s FROM (SELECT f.* FROM ", about);
+    if (batches != NULL) { /* OFFSET 0: first these, or the planner might try batch by batch */
+        pg_array(args, PG_INT8_ARRAY, batches);
+        buf_printf(&sql, "(SELECT f.* FROM %s f WHERE f._batch = ANY ($%d) OFFSET 0) f",
+                   query->kind->table, args->count);
+    } else {
+        buf_text(&sql, query->kind->table);
+        buf_text(&sql, " f");
+    }
+    buf_printf(&sql, "%s WHERE true",
+               query->order == ORDER_NEWEST ? " LEFT JOIN batch b ON b.id = f._batch" : "");
     if (query->filters != NULL)
         filters_sql(query->filters, &sql, args);
     if (query->cursor != NULL) {
         pg_uuid(args, query->cursor);
         add_cursor(query, args->count, &sql);
     }
-    if (batches != NULL) {
-        pg_array(args, PG_INT8_ARRAY, batches);
-        buf_printf(&sql, " AND f._batch = ANY ($%d)", args->count);
-    }
     add_order(query, &sql);
     pg_int8(args, query->limit + 1);
-    buf_printf(&sql, " LIMIT $%d", args->count);
-    if (!is_newest) {
-        buf_printf(&sql, ") f%s", joins);
-        add_order(query, &sql);
-    }
+    buf_printf(&sql, " LIMIT $%d) f%s", args->count, joins);
+    add_order(query, &sql);
     return sql.data;
 }
 

@@ -188,10 +188,6 @@ static bool read_arguments(struct cli *cli, struct work *work, struct wanted *wa
         return true;
     }
     wanted->kind = values_kind(&names, cli->argv[0], &err);
-    if (wanted->kind != NULL && cli->argc == 1) {
-        cli_misuse(cli, "wanted %s", cli->command->usage);
-        return false;
-    }
     if (wanted->kind != NULL && strchr(cli->argv[1], '=') == NULL) {
         wanted->digits = cli->argv[1];
         if (cli->argc == 2 && is_number_of_digits(cli->argv[1]))
@@ -219,6 +215,8 @@ static bool check_options(struct cli *cli)
         wrong = "--after: only with --down";
     else if (!cli_has(cli, "down") && !is_why && cli_has(cli, "limit"))
         wrong = "--limit: only with --down or --why-not";
+    else if (cli->argc == 1 && !is_number_of_digits(cli->argv[0]))
+        wrong = "wanted KIND ID|FIELD=VALUE...";
     if (wrong != NULL)
         cli_misuse(cli, "%s", wrong);
     return wrong == NULL;

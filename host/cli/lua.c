@@ -14,7 +14,8 @@ struct place {
     struct session session;
     struct settings settings; /* without an app */
     char *native_dir;
-    char *script_app; /* the app the script lies in; cli borrows it */
+    char *script_app;       /* the app the script lies in; cli borrows it */
+    struct program program; /* its kinds; lives as long as the script */
     bool has_app, has_session;
 };
 
@@ -104,13 +105,11 @@ static void close_place(struct place *place)
 }
 
 /* Kinds that -e and the prompt may look at; what is wrong with them is no reason not to go on. */
-static void load_kinds(struct cli *cli, struct place *place, struct script *script,
-                       struct program *program)
+static void load_kinds(struct cli *cli, struct place *place, struct script *script)
 {
     struct acc_error err;
 
-    *program = (struct program){0};
-    if (place->has_app && !script_load(script, program, true, &err))
+    if (place->has_app && !script_load(script, &place->program, true, &err))
         cli_note(cli, "without the app's kinds: %s", err.text);
 }
 
@@ -118,12 +117,11 @@ static bool evaluate(struct cli *cli, struct place *place, struct script *script
                      struct acc_error *err)
 {
     const char *code = cli_value(cli, "eval");
-    struct program program;
 
     if (is_script(cli))
         return script_run(script, cli->argv[0], cli->argc - 1, cli->argv + 1, err);
-    load_kinds(cli, place, script, &program);
-    if (!script_prompt(script, &program.catalog, err))
+    load_kinds(cli, place, script);
+    if (!script_prompt(script, &place->program.catalog, err))
         return false;
     if (code != NULL)
         return script_eval(script, code, cli->argc, cli->argv, err);

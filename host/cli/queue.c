@@ -184,12 +184,10 @@ static void print_groups(const json_t *list)
 
 static int overview(struct cli *cli, struct work *work)
 {
-    json_t *all = json_object();
+    json_t *all = json_pack("{s:[], s:[], s:[]}", "ready", "parked", "groups");
     int exit_code;
 
-    if (!work->has_tables)
-        all = json_pack("{s:[], s:[], s:[]}", "ready", "parked", "groups");
-    else if (!read_overview(cli, work, all, &exit_code)) {
+    if (work->has_tables && !read_overview(cli, work, all, &exit_code)) {
         json_decref(all);
         return exit_code;
     }

@@ -1,5 +1,6 @@
 /* accrete reset: an app begins anew; its private cluster and all facts are removed. */
 #include "base/clock.h"
+#include "base/remove.h"
 #include "cli/commands.h"
 #include "embedded_cluster.h"
 
@@ -28,29 +29,6 @@ static bool is_in(const char *const *names, const char *name)
         if (strcmp(*names, name) == 0)
             return true;
     return false;
-}
-
-/* Removes name in the directory at, and what is in it; never follows a link. */
-static bool remove_at(int at, const char *name, struct acc_error *err)
-{
-    bool ok = true;
-
-    if (unlinkat(at, name, 0) == 0 || errno == ENOENT)
-        return true;
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (dir == NULL) {
-        acc_fail_errno(err, "cannot remove \"%s\"", name);
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    for (struct dirent *entry; ok && (entry = readdir(dir)) != NULL;)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            ok = remove_at(fd, entry->d_name, err);
-    closedir(dir);
-    return ok && (unlinkat(at, name, AT_REMOVEDIR) == 0 ||
-                  acc_fail_errno(err, "cannot remove \"%s\"", name));
 }
 
 /* A server that outlived its host shuts down by itself; its files are not pulled away from under it. */

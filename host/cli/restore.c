@@ -1,11 +1,13 @@
 /* accrete restore: an app's facts, queue and counts from a file of accrete backup. */
 #include "audit.h"
+#include "base/remove.h"
 #include "cli/archive.h"
 #include "cli/commands.h"
 #include "cli/work.h"
 #include "schema.h"
 #include "tally.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -235,6 +237,19 @@ static bool analyze(struct pg *pg, struct acc_error *err)
                  NULL, err);
 }
 
+/* Snapshots of modules are kept by number, and the numbers are those of the file now. */
+static void forget_generations(struct restore *r)
+{
+    int fd = open(r->work->app.data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct acc_error err;
+
+    if (fd >= 0 && !remove_at(fd, "generations", &err))
+        cli_note(r->cli, "%s in \"%s\": remove it before the next run", err.text,
+                 r->work->app.data_dir);
+    if (fd >= 0)
+        close(fd);
+}
+
 static bool replace(struct restore *r, json_t *counts, struct acc_error *err)
 {
     const char *schema = r->work->app.schema;
@@ -250,6 +265,7 @@ static bool replace(struct restore *r, json_t *counts, struct acc_error *err)
             return false;
     }
     if (fill(r, counts, err)) {
+        forget_generations(r);
         if (!analyze(pg, &later))
             cli_note(r->cli, "ANALYZE failed: %s", later.text);
         return r->replaced == NULL || drop_schema(pg, r->replaced, err);

@@ -110,15 +110,15 @@ static void disconnect(struct top *top)
 }
 
 /*
- * In the live view the private cluster is never started, since a host that wants to start would have to wait for us; it is looked at
- * while it runs.
+ * In the live view the private cluster is never started, since a host that wants to start would have to wait for us; nor is one looked
+ * at that a command has started, since it waits for its guests. Only a host's.
  */
 static bool connect(struct top *top, int *exit_code)
 {
     const struct settings *settings = &top->work.app.settings;
     bool is_private = settings->database.url == NULL && settings->database.url_file == NULL;
 
-    if (top->is_live && is_private && app_lock_holder(&top->work.app) == 0) {
+    if (top->is_live && is_private && app_host(&top->work.app) == 0) {
         disconnect(top);
         snprintf(top->waits_for, sizeof(top->waits_for),
                  "no host runs on this machine; waiting for accrete run");

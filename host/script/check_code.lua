@@ -21,6 +21,14 @@ local function learn()
   find("GSET", "a_global = ...", 2)
   find("TGETS", "local t = ... return t.name", 2)
   find("FNEW", "return function() end", 1)
+  local function find_last(name, code)
+    local func, pc = loadstring(code), 1
+    while op_of(func, pc) do
+      op[name], pc = op_of(func, pc), pc + 1
+    end
+  end
+  find_last("CALLT", "local f = ... return f()")
+  find_last("CALLMT", "local f = ... return f(...)")
   return op
 end
 
@@ -121,6 +129,19 @@ function check.read_code(file)
       end
     end
   end)
+end
+
+--- The line of the only `return f()` of a function, which is gone when f raises; else its first line.
+function check.tail_line(func)
+  local line, count, pc = nil, 0, 1
+  while op_of(func, pc) do
+    local what = op_of(func, pc)
+    if what == op.CALLT or what == op.CALLMT then
+      line, count = line_of(func, pc), count + 1
+    end
+    pc = pc + 1
+  end
+  return count == 1 and line or debug.getinfo(func, "S").linedefined
 end
 
 -- Callbacks -----------------------------------------------------------------------------------------------------------

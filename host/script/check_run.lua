@@ -127,6 +127,7 @@ local fixes = {
   { "undefined symbol", "native", "the header declares what no C file defines" },
   { "wanted", "type", nil },
   { "attempt to yield", "yield", YIELD_FIX },
+  { "still running after", "endless", "a loop that does not end? The host kills such a worker and parks the event" },
   { "no global", "global", "declare it with local above, or require its module" },
   { 'global "', "global", nil },
 }
@@ -139,7 +140,7 @@ local function raised(lifecycle, callback, message, data)
   end
   local file, line, words = parse(message)
   if not file or not file:find("^[%w_]+/") or file:find("^host/") then
-    file, line = lifecycle.path, debug.getinfo(lifecycle.module[callback], "S").linedefined
+    file, line = lifecycle.path, check.tail_line(lifecycle.module[callback])
     words = tostring(message):gsub("\nstack traceback:.*", "")
   end
   local rule, fix = "raises", nil
@@ -156,10 +157,25 @@ local function pack(...)
   return { n = select("#", ...), ... }
 end
 
+-- The check interprets: compiled code would not be seen to run for ever.
+jit.off()
+local STEPS, SECONDS_MAX = 100000, 10
+
+--- Makes co raise when it runs for too long.
+local function bound(co)
+  local ends = os.clock() + SECONDS_MAX
+  debug.sethook(co, function()
+    if os.clock() > ends then
+      error(("still running after %d s"):format(SECONDS_MAX), 2)
+    end
+  end, "", STEPS)
+end
+
 --- Calls a callback where a yield is seen. Returns its packed results, or nil when a problem has been told.
 local function call(lifecycle, run, callback, ...)
   check.phase = callback
   local co = coroutine.create(lifecycle.module[callback])
+  bound(co)
   local results = pack(coroutine.resume(co, ...))
   check.phase = "no callback"
   if not results[1] then

@@ -23,6 +23,47 @@ local function show(kind, row)
   return ("%s(%s) %s"):format(kind.name, table.concat(parts, ", "), digits)
 end
 
+local util = require("jit.util")
+
+local function op_of(func, pc)
+  local ins = util.funcbc(func, pc)
+  return ins and ins % 256
+end
+
+-- CALLT and CALLMT, learnt from code that has them: their numbers differ between LuaJITs.
+local is_tail_call = {}
+for _, code in ipairs({ "local f = ... return f()", "local f = ... return f(...)" }) do
+  local func, pc, last = loadstring(code), 1, nil
+  while op_of(func, pc) do
+    last, pc = op_of(func, pc), pc + 1
+  end
+  is_tail_call[last] = true
+end
+
+--- A callback that ends with `return f()` is gone when f raises. The line of its only such call, or its first line.
+local function tail_line(func)
+  local line, count, pc = nil, 0, 1
+  while op_of(func, pc) do
+    if is_tail_call[op_of(func, pc)] then
+      line, count = util.funcinfo(func, pc).currentline, count + 1
+    end
+    pc = pc + 1
+  end
+  return count == 1 and line or debug.getinfo(func, "S").linedefined, count
+end
+
+--- The callback that was left by a tail call before something raised, and the line; nil: none is.
+local function left_callback(module, is_gathering)
+  for _, name in ipairs(is_gathering and { "load_friends", "load", "abort_early" } or { "process_data", "abort_late" }) do
+    if module[name] then
+      local line, count = tail_line(module[name])
+      if count > 0 then
+        return name, line
+      end
+    end
+  end
+end
+
 --- What an error raised by a callback says, with the callback, the fact, and the app's own frames: co is where it was
 --- raised, nil: here, in the handler of xpcall.
 local function trace_of(lifecycle, err, event, co)
@@ -50,6 +91,14 @@ local function trace_of(lifecycle, err, event, co)
       local name = names[info.func] or info.name
       frames[#frames + 1] = ("\t%s:%d: in function %s"):format(info.short_src, info.currentline,
         name and "'" .. name .. "'" or ("<%s:%d>"):format(info.short_src, info.linedefined))
+    end
+  end
+  if not callback then
+    local line
+    callback, line = left_callback(module, co ~= nil)
+    if callback then
+      text = text:find("^[^\n:]+%.lua:%d+: ") and text or ("%s:%d: %s"):format(lifecycle.path, line, text)
+      frames[#frames + 1] = ("\t%s:%d: in function '%s'"):format(lifecycle.path, line, callback)
     end
   end
   local kind = kinds[lifecycle.on]

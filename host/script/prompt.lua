@@ -29,9 +29,10 @@ function Kind:where(fields, limit)
     values[#values + 1] = value
     tests[#tests + 1] = ("%s = $%d"):format(db.quote(name), #values)
   end
-  return db.query(("SELECT left(replace(_id::text, '-', ''), 12) AS id, %s FROM %s%s ORDER BY _id LIMIT %d"):format(
+  local rows = db.query(("SELECT left(replace(_id::text, '-', ''), 12) AS id, %s FROM %s%s ORDER BY _id LIMIT %d"):format(
     columns(self), db.quote("fact_" .. self.name), #tests > 0 and " WHERE " .. table.concat(tests, " AND ") or "",
     limit or 20), unpack(values))
+  return rows
 end
 
 function Kind:count()
@@ -128,7 +129,7 @@ function M.run(text, ...)
   if not chunk then
     error(reason, 0)
   end
-  setfenv(chunk, env)(...)
+  return setfenv(chunk, env)(...)
 end
 
 local function trace(err)

@@ -155,7 +155,7 @@ static void a_misspelled_name_finds_its_neighbour(void **state)
     (void)state;
     assert_string_equal(name_suggest("edges", names, 3), "edge");
     assert_string_equal(name_suggest("pahts", names, 3), "path");
-    assert_null(name_suggest("ortho", names, 3));
+    assert_null(name_suggest("weather", names, 3));
 }
 
 static void postgresql_before_14_is_refused(void **state)

@@ -3,12 +3,24 @@
 
 #include "rows.h"
 
+static void fill_span(struct fixture *fixture, struct acc_row *row, const struct field *field,
+                      size_t f)
+{
+    static const char text[] = "some text of 16 ";
+    uint32_t list[6] = {2, 0, 1, 0, 0, 0}; /* two slots, 1 and 0 */
+    uint32_t none[2] = {0, 0};
+    bool has_slots = field->type < FIELD_TEXT;
+
+    assert_true(field->is_array
+                    ? row_set_bytes(row, f, &fixture->heap, has_slots ? list : none,
+                                    has_slots ? sizeof(list) : sizeof(none), &fixture->err)
+                    : row_set_bytes(row, f, &fixture->heap, text, 16, &fixture->err));
+}
+
 static struct acc_row *fill(struct fixture *fixture, bool with_nulls)
 {
-    static const char text[] = "some text";
     const struct kind *kind = fixture->all;
     struct acc_row *row = fixture_row(fixture, kind);
-    uint32_t list[6] = {2, 0, 1, 'x', 0, 0};
 
     for (size_t i = 0; i < 16; i++)
         row->id[i] = (uint8_t)(i * 7);
@@ -17,10 +29,10 @@ static struct acc_row *fill(struct fixture *fixture, bool with_nulls)
         if (field->is_nullable && with_nulls)
             row->nulls |= UINT64_C(1) << f;
         else if (field_is_span(field))
-            assert_true(row_set_bytes(row, f, &fixture->heap, field->is_array ? (void *)list : text,
-                                      field->is_array ? 24 : 3 + f % 7, &fixture->err));
+            fill_span(fixture, row, field, f);
         else
-            *row_int(row, f) = (int64_t)(f * UINT64_C(0x0123456789abcdef));
+            *row_int(row, f) =
+                field->type == FIELD_BOOL ? 1 : (int64_t)(f * UINT64_C(0x0123456789abcdef));
     }
     return row;
 }

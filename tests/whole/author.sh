@@ -210,6 +210,12 @@ mend $has 's/found = { ancestor = { { "Ada", "Cleo" } } }/found = { ancestor = {
 names "$has:21" "examples.hit: wanted ancestor(\"Ada\", \"Dan\"), which is not found"
 ok
 
+check "a loop that does not end is named"
+fresh
+mend $has 's/^  for _, parent in/  while ancestor do parents:count() end\n&/'
+names "$has:15" "still running after 10 s" "a loop that does not end"
+ok
+
 check "several mistakes are told together, and syntax errors among them"
 fresh
 echo 'return { fields = { { "name" "text" } } }' | put kinds/broken.lua
@@ -231,6 +237,46 @@ examine --strict
 same "exit code of --strict" $code 1
 examine --json
 [[ $said == *'"not_sampled":3'* && $said == *'"ok":true'* ]] || fail "$said"
+ok
+
+check "lua runs code with arguments, and lines from a pipe"
+fresh
+acc ingest --quiet parent --format csv "$app/parents.csv"
+same "-e" "$(acc lua -e 'print(kinds.parent:count(), db.value("SELECT 2"), ...)' x y)" $'7\t2\tx\ty'
+code=0
+said=$(acc lua -e 'error("no")' 2>&1) || code=$?
+same "exit code of an error" $code 1
+[[ $said == *"-e:1: no"* && $said != *host/script* ]] || fail "$said"
+said=$(printf '%s\n' 'x = 20' 'for i = 1, 1 do' 'x = x + i' 'end' 'x, {1, {a = "b"}}' 'kinds.parent:where({ child = "Eve" })' 'nothing.here' | acc lua 2>"$TMPDIR/errors")
+[[ $said == *$'21\n{ 1, { a = "b" } }\n{ child = "Eve", id = "'*'parent = "Dan" }' ]] || fail "$said"
+grep -q "prompt:1: attempt to index" "$TMPDIR/errors" || fail "no error was shown"
+ok
+
+check "at a terminal lines are completed and kept"
+if command -v script >/dev/null; then
+    {
+        sleep 2
+        printf 'kinds.par\t:cou\t()\n'
+        sleep 1
+        printf '\004'
+        sleep 1
+    } | TERM=xterm script -qec "$(printf '%q ' "$ACCRETE" lua --app "$app" "${settings[@]}")" /dev/null >"$TMPDIR/screen" ||
+        fail "$(cat "$TMPDIR/screen")"
+    grep -q '^7' "$TMPDIR/screen" || fail "$(cat "$TMPDIR/screen")"
+    grep -q 'kinds.parent:count()' "$app/data/lua_history" || fail "no history"
+fi
+ok
+
+check "types describe the app's kinds and are written for the editor"
+fresh
+acc new kind edge --fields "from:int8,marks:text[]" >/dev/null
+said=$(acc types --stdout)
+[[ $said == *"---@class family$apps.Edge : accrete.Row"*"---@field marks string[] text[], unique"* ]] || fail "$said"
+acc types >/dev/null
+for file in "$app"/.luals/*.lua; do
+    luajit -e "assert(loadfile('$file'))"
+done
+grep -q '.luals' "$app/.luarc.json" || fail "no .luarc.json"
 ok
 
 finish

@@ -53,7 +53,7 @@ json() # EXPRESSION WANTED: of stdout
         print($1)" <"$TMPDIR/out")" "$2"
 }
 
-commands=(build count dump explain graph ingest lua reload run status stop version wait worker)
+commands=(build count dump explain facts find graph index ingest lua reload run status stop version wait worker)
 
 check what_is_misspelt_is_misuse_and_says_what_was_meant
 run && failed 2 "wanted a command"
@@ -63,7 +63,7 @@ run count -x && failed 2 'unknown option "-x"'
 run count --json=yes && failed 2 "--json takes no value"
 run dump --kind && failed 2 "--kind: wanted KIND, got nothing"
 run ingest --format xml && failed 2 '--format: wanted auto, ndjson, csv or text, got "xml"'
-run explain --depth many edge 0123 && failed 2 '--depth: wanted 0..1000, got "many"'
+run explain --depth many edge 0123 && failed 2 '--depth: wanted 0..10000, got "many"'
 run wait --timeout 5 && failed 2 '--timeout: wanted a time like 500ms, 30s, 5m or 2h, got "5"'
 run status more && failed 2 'wanted no arguments, got also "more"'
 run explain edge && failed 2 "wanted KIND ID"

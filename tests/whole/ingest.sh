@@ -5,7 +5,7 @@
 edge_app() # an app with one kind and no lifecycle
 {
     new_app
-    echo 'return { fields = { { "from", "int8" }, { "to", "int8" }, { "note", "text", unique = false, nullable = true } } }' >"$app/kinds/edge.lua"
+    echo 'return { fields = { { "from", "int8" }, { "to", "int8" } }, nullable = { { "note", "text" } } }' >"$app/kinds/edge.lua"
 }
 
 edges() # FIRST LAST: a CSV with header

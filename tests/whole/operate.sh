@@ -251,6 +251,16 @@ fixpoint
 exits 0 schema drift
 ok
 
+check "modules that came after the backup become a generation of their own after it"
+mkdir -p "$app/lua"
+sed -i '1s/^/-- second\n/' "$app/lifecycles/edge_extends_path.lua"
+fixpoint
+exits 0 restore --force "$TMPDIR/c.accrete"
+sed -i '1s/.*/-- third/' "$app/lifecycles/edge_extends_path.lua"
+fixpoint
+same "the same facts" "$(checksum)" "$later"
+ok
+
 check "a restore that fails changes nothing"
 before=$(checksum)
 head -c 2000 "$TMPDIR/c.accrete" >"$TMPDIR/cut.accrete"
