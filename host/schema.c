@@ -94,14 +94,10 @@ bool schema_apply(struct pg *pg, const char *schema, const struct program *progr
 
 bool schema_base(struct pg *pg, const char *schema, struct acc_error *err)
 {
-    struct schema_plan plan;
-    bool is_done = schema_plan_make(&plan, pg, schema, NULL, NULL, err);
+    bool is_current;
 
-    if (!is_done)
-        return false;
-    is_done = plan.count == 0 && plan.refusal_count == 0;
-    schema_plan_clear(&plan);
-    return is_done || schema_apply(pg, schema, NULL, NULL, err);
+    return schema_base_is_current(pg, &is_current, err) &&
+           (is_current || schema_apply(pg, schema, NULL, NULL, err));
 }
 
 /* Generations */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Changes of the base tables' format count up; a newer format in the database is refused. */
-#define FORMAT "1"
+#define FORMAT "2"
 
 /* A plan in the making. */
 struct planner {
@@ -222,6 +222,46 @@ static bool plan_statements(struct planner *p, const char *text, bool is_known,
     return ok;
 }
 
+/*
+ * Packets of format 1 had no layout behind the kind's tag: nothing for ids, for rows what the kind's declaration says
+ * (queue.h). One block, so that no packet is changed twice.
+ */
+static const char from_1[] =
+    "BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE packet IN ACCESS EXCLUSIVE MODE; "
+    "UPDATE packet p SET payload = substring(p.payload FROM 1 FOR 3) || CASE WHEN "
+    "get_byte(p.payload, 0) = ascii('R') THEN set_byte('\\x00'::bytea, 0, length(k.layout)) || "
+    "convert_to(k.layout, 'UTF8') ELSE '\\x00'::bytea END || substring(p.payload FROM 4) FROM "
+    "(SELECT tag, CASE WHEN bool_or(line ~ ' nullable$') THEN 'n' ELSE '-' END || string_agg(CASE "
+    "WHEN line ~ '^[a-z0-9_]+ (bool|int8|float8) ' THEN 'f' ELSE 's' END, '' ORDER BY number) AS "
+    "layout FROM kind, regexp_split_to_table(declaration, '\\n') WITH ORDINALITY AS l(line, "
+    "number) "
+    "WHERE line ~ '^[a-z0-9_]+ (bool|int8|float8|text|bytes|json|uuid)(\\[\\])? "
+    "(unique|other|nullable)$' GROUP BY tag) k "
+    "WHERE k.tag = get_byte(p.payload, 1) + 256 * get_byte(p.payload, 2); "
+    "UPDATE meta SET value = '2' WHERE key = 'format'; COMMIT";
+
+/* Stands for the base tables as this version wants them. */
+static void base_version(char *out, size_t size)
+{
+    size_t bytes;
+    const char *text = files_get("host/schema.sql", &bytes);
+
+    snprintf(out, size, FORMAT ":%016llx%016llx", (unsigned long long)acc_hash64(text, bytes),
+             (unsigned long long)acc_hash64(permanent, sizeof(permanent)));
+}
+
+bool schema_base_is_current(struct pg *pg, bool *is_current, struct acc_error *err)
+{
+    bool has_meta;
+    char now[48];
+
+    *is_current = false;
+    base_version(now, sizeof(now));
+    return ask(pg, "SELECT to_regclass('meta')::text", NULL, &has_meta, err) &&
+           (!has_meta || ask(pg, "SELECT 'yes' FROM meta WHERE key = 'base' AND value = $1", now,
+                             is_current, err));
+}
+
 static bool plan_base(struct planner *p, struct acc_error *err)
 {
     size_t size;
@@ -232,11 +272,10 @@ static bool plan_base(struct planner *p, struct acc_error *err)
     bool has_schema;
     bool has_meta;
     bool has_function;
-    char now[40];
+    char now[48];
     bool ok = false;
 
-    snprintf(now, sizeof(now), "%016llx%016llx", (unsigned long long)acc_hash64(text, size),
-             (unsigned long long)acc_hash64(permanent, sizeof(permanent)));
+    base_version(now, sizeof(now));
     if (!ask(p->pg, "SELECT to_regnamespace(quote_ident($1))::text", p->schema, &has_schema, err) ||
         !ask(p->pg, "SELECT to_regclass('meta')::text", NULL, &has_meta, err) ||
         !ask(p->pg, "SELECT to_regproc('fact_is_permanent')::text", NULL, &has_function, err))
@@ -249,7 +288,7 @@ static bool plan_base(struct planner *p, struct acc_error *err)
         if (base == NULL && err->code != ACC_OK)
             goto out;
     }
-    if (format != NULL && strcmp(format, FORMAT) != 0) {
+    if (format != NULL && strcmp(format, FORMAT) != 0 && strcmp(format, "1") != 0) {
         refuse(p,
                "schema \"%s\" has format %s, this accrete knows %s: use the version that made it",
                p->schema, format, FORMAT);
@@ -264,6 +303,8 @@ static bool plan_base(struct planner *p, struct acc_error *err)
     bool is_known = base != NULL && strcmp(base, now) == 0;
     if (!plan_statements(p, text, is_known, err))
         goto out;
+    if (format != NULL && strcmp(format, "1") == 0)
+        add_step(p, from_1, "packets of format 1 get their layout");
     if (!is_known || !has_function)
         add_step(p, permanent, "permanence of facts");
     if (format == NULL)

@@ -28,6 +28,9 @@ bool schema_plan_make(struct schema_plan *plan, struct pg *pg, const char *schem
                       struct acc_error *err) ACC_MUST_CHECK;
 void schema_plan_clear(struct schema_plan *plan);
 
+/* *is_current: the base tables have been brought to what this version wants. One look, for who is in a hurry. */
+bool schema_base_is_current(struct pg *pg, bool *is_current, struct acc_error *err) ACC_MUST_CHECK;
+
 /* The index of a declared look-up: its name (64 bytes) and what stands behind `ON table`. false: it needs none. */
 bool schema_index(const struct kind *kind, const struct shape *shape, char *name,
                   struct buf *expression);

@@ -29,28 +29,27 @@ static const char *text(const json_t *object, const char *name)
 
 /* Native code. The compiler speaks to stderr; its lines become problems. */
 
-/* "/app/native/x.c:3:5: error: words" into problems; false: another line. */
-static bool take_line(struct check *check, const char *line, json_t *problems)
+/* "/app/native/x.c:3:5: error: words" into problems; another line is passed over. */
+static void take_line(const struct check *check, const char *line, json_t *problems)
 {
-    size_t prefix = strlen(check->app.dir) + 1;
-    int number;
-    int used = 0;
+    static const char mark[] = ": error: ";
+    size_t prefix = strlen(check->app.dir);
+    const char *words = strstr(line, mark);
+    const char *colon = strchr(line, ':');
 
-    if (strncmp(line, check->app.dir, prefix - 1) != 0 || strlen(line) <= prefix)
-        return false;
-    const char *colon = strchr(line + prefix, ':');
-    if (colon == NULL || sscanf(colon, ":%d:%*d: error: %n", &number, &used) != 1 || used == 0)
-        return false;
-    char *file = acc_format("%.*s", (int)(colon - line - prefix), line + prefix);
-    char *words = acc_format("%.*s", (int)strcspn(colon + used, "\n"), colon + used);
+    if (strncmp(line, check->app.dir, prefix) != 0 || line[prefix] != '/' || words == NULL ||
+        colon >= words)
+        return;
+    words += strlen(mark);
+    char *file = acc_format("%.*s", (int)(colon - line - prefix - 1), line + prefix + 1);
+    char *text = acc_format("%.*s", (int)strcspn(words, "\n"), words);
     json_array_append_new(
         problems,
-        json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "level", "error", "rule", "native", "file",
-                  file, "line", number, "text", words, "fix",
+        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "level", "error", "rule", "native", "file",
+                  file, "line", (json_int_t)strtol(colon + 1, NULL, 10), "text", text, "fix",
                   "C and the declarations between the ffi marks of the header must agree"));
     free(file);
-    free(words);
-    return true;
+    free(text);
 }
 
 static void add_native(json_t *problems, const char *words)

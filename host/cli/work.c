@@ -76,6 +76,8 @@ static bool share_tables(struct cli *cli, struct work *work, struct acc_error *e
     bool has = false;
 
     if (work->has_tables) {
+        if (!schema_base(pg, work->app.schema, err)) /* what we write is of this version */
+            return false;
         if (schema_bind(pg, &work->program, err))
             return true;
         if (err->code != ACC_ESTALE || !has_generation(pg, &has, err) ||

@@ -162,11 +162,11 @@ jit.off()
 local STEPS, SECONDS_MAX = 100000, 10
 
 --- Makes co raise when it runs for too long.
-local function bound(co)
+local function bound(lifecycle, co)
   local ends = os.clock() + SECONDS_MAX
   debug.sethook(co, function()
     if os.clock() > ends then
-      error(("still running after %d s"):format(SECONDS_MAX), 2)
+      error(("%s:%d: still running after %d s"):format(lifecycle.path, line_in(lifecycle), SECONDS_MAX), 0)
     end
   end, "", STEPS)
 end
@@ -175,7 +175,7 @@ end
 local function call(lifecycle, run, callback, ...)
   check.phase = callback
   local co = coroutine.create(lifecycle.module[callback])
-  bound(co)
+  bound(lifecycle, co)
   local results = pack(coroutine.resume(co, ...))
   check.phase = "no callback"
   if not results[1] then

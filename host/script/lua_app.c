@@ -621,7 +621,7 @@ bool script_load_lifecycles(struct script *script, struct program *program, stru
 
     lua_newtable(script->L);
     script->modules = luaL_ref(script->L, LUA_REGISTRYINDEX);
-    program->lifecycles = acc_zalloc((count + 1) * sizeof(*program->lifecycles));
+    program->lifecycles = acc_zalloc((count + 1) * sizeof(struct lifecycle *));
     for (size_t i = 0; ok && i < count; i++) {
         size_t number = program->lifecycle_count++;
 

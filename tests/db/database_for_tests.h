@@ -71,6 +71,7 @@ static int database_teardown(void **state)
     (void)!pg_do(&database->pg[0], sql, NULL, &err);
     pg_close(&database->pg[0]);
     facts_free(database->facts);
+    settings_clear(&database->settings);
     fixture_teardown((void **)&database->fixture);
     free(sql);
     free(database);

@@ -1,0 +1,3 @@
+#!/bin/bash
+# tests: long
+exec tests/order/closure.sh --long
