@@ -4,3 +4,4 @@ files["tests/lua"] = { std = "luajit+busted" }
 files["tests/**/*_spec.lua"] = { std = "luajit+busted" }
 -- Templates of generated code read better on one line.
 files["host/script/driver_*.lua"] = { max_line_length = 190 }
+files["bench"] = { max_line_length = 170 }

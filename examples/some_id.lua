@@ -1,4 +1,5 @@
---- Prints the beginning of an id of a kind: accrete lua some_id.lua KIND. The fact found last, as far as that can be said.
+--- Prints the beginning of an id of a kind: accrete lua some_id.lua KIND.
+--- The fact found last, as far as that can be said.
 local db = require("accrete.db")
 
 local kind = arg[1] or error("some_id.lua: wanted the name of a kind")

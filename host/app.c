@@ -190,8 +190,9 @@ static char *default_data_dir(const struct app *app, struct acc_error *err)
 }
 
 /*
- * Two apps whose folders have the same name would share the default data directory. The one that came first has left its
- * path there; a path that is no app any more (moved, deleted) counts for nothing.
+ * Two apps whose folders have the same name would share the default data directory. The one that
+ * came first has left its path there; a path that is no app any more (moved, deleted) counts for
+ * nothing.
  */
 static bool claim_data_dir(const struct app *app, struct acc_error *err)
 {
@@ -270,7 +271,10 @@ static char *run_root(const struct app *app, struct acc_error *err)
     return NULL;
 }
 
-/* ROOT/NAME-HASH, the hash of the data directory, so that apps of the same name and copies of one app do not meet. */
+/*
+ * ROOT/NAME-HASH, the hash of the data directory, so that apps of the same name and copies of one
+ * app do not meet.
+ */
 static bool make_run_dir(struct app *app, struct acc_error *err)
 {
     uint8_t hash[SHA256_BYTES];
@@ -372,7 +376,10 @@ pid_t app_lock_holder(const struct app *app)
     free(path);
     if (fd < 0)
         return 0;
-    /* A shared lock for a moment; who wants the exclusive one meanwhile tries again, because the pid in the file is a dead one's. */
+    /*
+     * A shared lock for a moment; who wants the exclusive one meanwhile tries again, because the
+     * pid in the file is a dead one's.
+     */
     if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
         read(fd, text, sizeof(text) - 1) > 0)
         pid = (pid_t)strtol(text, NULL, 10);
@@ -395,7 +402,10 @@ static size_t read_comm(const char *pid, char *comm, size_t capacity)
     return got < 0 ? 0 : (size_t)got;
 }
 
-/* Whether the process lives and runs the same program as this one; a pid alone may have gone to somebody else. */
+/*
+ * Whether the process lives and runs the same program as this one; a pid alone may have gone to
+ * somebody else.
+ */
 static bool is_accrete(pid_t pid)
 {
     char digits[16];

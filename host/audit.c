@@ -16,7 +16,10 @@ char *audit_who(void)
 
 bool audit_add(struct pg *pg, const struct audit *audit, int64_t *id, struct acc_error *err)
 {
-    /* Numbered by hand: a sequence is not portable, and two at once conflict on the key, which is run again. */
+    /*
+     * Numbered by hand: a sequence is not portable, and two at once conflict on the key, which is
+     * run again.
+     */
     static const char sql[] =
         "INSERT INTO audit (id, at, who, act, what, reason, result) "
         "SELECT (SELECT coalesce(max(id), 0) + 1 FROM audit), clock_timestamp(), $1, $2, $3, $4, "

@@ -11,7 +11,10 @@ struct audit {
     const char *result; /* "5 events" */
 };
 
-/* Adds a row, in the caller's transaction if there is one. *id (may be NULL) is its number. ACC_ECONFLICT: run it again. */
+/*
+ * Adds a row, in the caller's transaction if there is one. *id (may be NULL) is its number.
+ * ACC_ECONFLICT: run it again.
+ */
 bool audit_add(struct pg *pg, const struct audit *audit, int64_t *id,
                struct acc_error *err) ACC_MUST_CHECK;
 

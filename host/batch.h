@@ -1,4 +1,7 @@
-/* A batch: one turn of a worker in memory. Events in, look-ups, finds, outcomes; written by worker.c. */
+/*
+ * A batch: one turn of a worker in memory. Events in, look-ups, finds, outcomes; written by
+ * worker.c.
+ */
 #pragma once
 
 #include "conf/settings.h"
@@ -80,7 +83,10 @@ struct batch {
     const uint8_t *restrict_ids; /* look-ups see only these facts (checks, dry runs); NULL: all */
     size_t restrict_count;
 
-    /* Writes the finds so far without completing anything (an event that finds more than one transaction takes). */
+    /*
+     * Writes the finds so far without completing anything (an event that finds more than one
+     * transaction takes).
+     */
     bool (*flush)(struct batch *batch, struct acc_error *err);
     void *flush_context;
 
@@ -91,8 +97,9 @@ struct batch {
         int64_t fresh, repeats, contradictions;
     } found_counts[CATALOG_KINDS_MAX];
     /*
-     * By kind index: candidates in a row that the database did not know. After many of them they are not asked for any more but
-     * inserted; one that is there fails the transaction, and its next try asks again.
+     * By kind index: candidates in a row that the database did not know. After many of them they
+     * are not asked for any more but inserted; one that is there fails the transaction, and its
+     * next try asks again.
      */
     uint32_t unknown_streak[CATALOG_KINDS_MAX];
     bool is_unasked; /* some candidates of the transaction under way were not asked for */
@@ -115,7 +122,10 @@ void batch_reason(struct batch *batch, enum outcome outcome, const char *text);
 /* The lookup of kind and shape number. */
 struct lookup *batch_lookup(struct batch *batch, const struct kind *kind, int shape);
 
-/* friends.c: looks up all keys not yet fetched, in one round trip. Opens the read transaction when there is none. */
+/*
+ * friends.c: looks up all keys not yet fetched, in one round trip. Opens the read transaction when
+ * there is none.
+ */
 bool friends_fetch(struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
 /* Makes the mirrors of the batch's lifecycle complete as of a snapshot taken now. */
 bool friends_mirrors(struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
@@ -123,8 +133,9 @@ bool friends_mirrors(struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
 bool friends_end(struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * found.c: settles the finds of all kinds: ids, repeats by filter and within the batch; then asks the database for the rest.
- * Afterwards candidates hold what is new, sorted. Contradictions park their events.
+ * found.c: settles the finds of all kinds: ids, repeats by filter and within the batch; then asks
+ * the database for the rest. Afterwards candidates hold what is new, sorted. Contradictions park
+ * their events.
  */
 bool found_settle(struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
 /* After the commit: what was inserted is known. */

@@ -22,7 +22,10 @@ void dry_run_clear(struct dry_run *run)
     facts_free(run->facts);
 }
 
-/* In the place of the worker's: finds that fill the batch are looked at and forgotten instead of written. */
+/*
+ * In the place of the worker's: finds that fill the batch are looked at and forgotten instead of
+ * written.
+ */
 static bool forget(struct batch *batch, struct acc_error *err)
 {
     struct dry_run *run = batch->flush_context;
@@ -112,7 +115,10 @@ bool dry_run_event(struct dry_run *run, struct lifecycle *lifecycle, const uint8
         conclude(run);
         return true;
     }
-    /* A limit, a look-up that the database cannot take: in a worker the event would be parked with this. */
+    /*
+     * A limit, a look-up that the database cannot take: in a worker the event would be parked with
+     * this.
+     */
     (void)!pg_finish(run->batch->pg, &later);
     if (err->code == ACC_ELOST || (err->code == ACC_EDB && strncmp(err->sqlstate, "57", 2) == 0))
         return false;

@@ -189,7 +189,7 @@ static bool wait_until_ready(struct embedded *pg, struct acc_error *err)
         }
         if (waited_ms > tell_ms) {
             log_debug("embedded", "starting=%d waited_ms=%lld status=%s", (int)pg->pid,
-                     (long long)waited_ms, file.status);
+                      (long long)waited_ms, file.status);
             tell_ms += READY_TELL_MS;
         }
         sleep_ms(READY_POLL_MS);
@@ -219,8 +219,8 @@ struct embedded *embedded_start(const struct settings *settings, const char *dat
     pg->conninfo = conninfo_of(cluster->socket_dir);
     cluster_close_log(cluster);
     log_debug("embedded", "started=%d version=%d prepare_ms=%lld ready_ms=%lld", (int)pg->pid,
-             cluster->major, (long long)(made_us - began_us) / 1000,
-             (long long)(clock_us() - made_us) / 1000);
+              cluster->major, (long long)(made_us - began_us) / 1000,
+              (long long)(clock_us() - made_us) / 1000);
     return pg;
 }
 
@@ -271,7 +271,7 @@ void embedded_stop(struct embedded *pg, int64_t grace_ms)
         }
         if (is_stopped)
             log_debug("embedded", "stopped=%d stop_ms=%lld", (int)pg->pid,
-                     (long long)(clock_us() - began_us) / 1000);
+                      (long long)(clock_us() - began_us) / 1000);
         else
             log_error("embedded", "does_not_stop=%d log=%s", (int)pg->pid,
                       log_quote(pg->cluster.log_path));

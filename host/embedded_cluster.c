@@ -178,8 +178,9 @@ static bool run_logged(const struct cluster *cluster, const char *const *argv, c
 }
 
 /*
- * Parallel workers are not used here, but PostgreSQL opens a segment for them all the same: in /dev/shm where its user may write
- * there (a bare chroot has no such place), else in a file of the cluster.
+ * Parallel workers are not used here, but PostgreSQL opens a segment for them all the same: in
+ * /dev/shm where its user may write there (a bare chroot has no such place), else in a file of the
+ * cluster.
  */
 const char *cluster_dynamic_memory(void)
 {

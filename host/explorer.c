@@ -272,8 +272,8 @@ static bool visit_rows(const struct explorer_query *query, const PGresult *res,
 /* Newest first */
 
 /*
- * The next batches in the order of time that may hold facts of the kind, as a binary int8[]; *count of them. The one of the cursor
- * is among the first.
+ * The next batches in the order of time that may hold facts of the kind, as a binary int8[]; *count
+ * of them. The one of the cursor is among the first.
  */
 static bool next_batches(struct pg *pg, const struct explorer_query *query, int64_t skip,
                          int64_t limit, struct buf *batches, int *count, struct acc_error *err)
@@ -405,7 +405,10 @@ bool id_range_read(const char *digits, struct id_range *range)
     return hex_decode(hex[0], 32, range->low) && hex_decode(hex[1], 32, range->high);
 }
 
-/* The part of range that ids of kind can lie in: slot and tag are the first four bytes. false: none. */
+/*
+ * The part of range that ids of kind can lie in: slot and tag are the first four bytes. false:
+ * none.
+ */
 static bool range_of_kind(const struct kind *kind, const struct id_range *range,
                           struct id_range *out)
 {

@@ -1,6 +1,7 @@
 /*
- * Explorer: pages of facts in a chosen order, counts, and facts by the first digits of their ids. Reads only. Every page is one
- * short statement that starts where the last one ended, so that its cost does not grow with its number.
+ * Explorer: pages of facts in a chosen order, counts, and facts by the first digits of their ids.
+ * Reads only. Every page is one short statement that starts where the last one ended, so that its
+ * cost does not grow with its number.
  */
 #pragma once
 
@@ -47,8 +48,9 @@ bool explorer_order(struct explorer_query *query, const char *text,
                     struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Visits one page in its order; *is_more tells whether there are facts beyond it (in the direction it was read). ACC_ELIMIT: the
- * statement took longer than explorer_begin allows; the text says which look-ups have an index.
+ * Visits one page in its order; *is_more tells whether there are facts beyond it (in the direction
+ * it was read). ACC_ELIMIT: the statement took longer than explorer_begin allows; the text says
+ * which look-ups have an index.
  */
 bool explorer_page(struct pg *pg, const struct explorer_query *query, struct acc_heap *heap,
                    const struct explorer_visit *visit, bool *is_more,
@@ -66,11 +68,17 @@ struct id_range {
 /* From 4..32 hex digits, dashes left out; false: something else. */
 bool id_range_read(const char *digits, struct id_range *range);
 
-/* Ids in range, of any kind that has a table, in the order of kinds and ids; at most limit of them. ids has room for 16 * limit bytes. */
+/*
+ * Ids in range, of any kind that has a table, in the order of kinds and ids; at most limit of them.
+ * ids has room for 16 * limit bytes.
+ */
 bool explorer_find(struct pg *pg, const struct catalog *catalog, const struct id_range *range,
                    size_t limit, uint8_t *ids, size_t *count, struct acc_error *err) ACC_MUST_CHECK;
 
-/* Visits the facts with these ids, in the order of ids given; those that are not there are left out. */
+/*
+ * Visits the facts with these ids, in the order of ids given; those that are not there are left
+ * out.
+ */
 bool explorer_get(struct pg *pg, const struct catalog *catalog, const uint8_t *ids, size_t count,
                   struct acc_heap *heap, const struct explorer_visit *visit,
                   struct acc_error *err) ACC_MUST_CHECK;

@@ -65,7 +65,10 @@ void facts_column_sql(const struct kind *kind, size_t f, int *param, struct buf 
         buf_printf(names, ", c%zu", f);
         buf_printf(value, "u.c%zu", f);
     } else if (is_flat_array(field)) {
-        /* All arrays behind one another in one parameter; a slice of fixed-length elements costs nothing to find. */
+        /*
+         * All arrays behind one another in one parameter; a slice of fixed-length elements costs
+         * nothing to find.
+         */
         int flat = ++*param;
         buf_printf(from, ", $%d::int4[], $%d::int4[]", flat + 1, flat + 2);
         *param += 2;
@@ -108,7 +111,10 @@ static char *get_sql(const struct kind *kind)
     return sql.data;
 }
 
-/* The parameters of `from` and the names of `names`, both behind commas, as a list of unnest($n) AS name. */
+/*
+ * The parameters of `from` and the names of `names`, both behind commas, as a list of unnest($n) AS
+ * name.
+ */
 static void unnest_each(const char *from, const char *names, struct buf *sql)
 {
     while (*from != '\0') {
@@ -125,8 +131,8 @@ static void unnest_each(const char *from, const char *names, struct buf *sql)
 }
 
 /*
- * The arrays are unnested side by side in a select list, which hands rows on one by one; in FROM each array would be written
- * to a store of its own first.
+ * The arrays are unnested side by side in a select list, which hands rows on one by one; in FROM
+ * each array would be written to a store of its own first.
  */
 static char *insert_sql(const struct kind *kind, enum provenance with)
 {
@@ -218,8 +224,8 @@ void facts_free(struct facts *facts)
 /* Columns out */
 
 /*
- * An array of count elements of width bytes each and no NULL: the head and the elements' lengths are written, the value of
- * element i is at the returned address + i * (4 + width).
+ * An array of count elements of width bytes each and no NULL: the head and the elements' lengths
+ * are written, the value of element i is at the returned address + i * (4 + width).
  */
 static char *fixed_array(struct buf *out, Oid element, size_t count, uint32_t width)
 {
@@ -237,7 +243,10 @@ static char *fixed_array(struct buf *out, Oid element, size_t count, uint32_t wi
     return out->data + 24;
 }
 
-/* A column of 8-byte slots without NULL, which is most columns. false: it is another one, nothing is written. */
+/*
+ * A column of 8-byte slots without NULL, which is most columns. false: it is another one, nothing
+ * is written.
+ */
 static bool slot_column(const struct kind *kind, size_t f, struct acc_row **rows, size_t count,
                         struct buf *out)
 {
@@ -299,7 +308,10 @@ static void flat_array_column(const struct kind *kind, size_t f, struct acc_row 
     }
 }
 
-/* An array of texts, bytes or uuids as PostgreSQL's array literal: slices of such would walk from the start each time. */
+/*
+ * An array of texts, bytes or uuids as PostgreSQL's array literal: slices of such would walk from
+ * the start each time.
+ */
 static void array_literal(enum field_type type, const char *data, struct buf *out)
 {
     uint32_t count;

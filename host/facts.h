@@ -11,9 +11,10 @@ struct facts *facts_new(const struct catalog *catalog);
 void facts_free(struct facts *facts);
 
 /*
- * Which facts are there already. ids: sorted row pointers of one kind. Sends the query into the open pipeline;
- * facts_known_read takes its result: known[i] tells whether row i exists, differs[i] whether the existing one has other
- * values outside its unique fields (with all_fields: in any field). Values read go to heap.
+ * Which facts are there already. ids: sorted row pointers of one kind. Sends the query into the
+ * open pipeline; facts_known_read takes its result: known[i] tells whether row i exists, differs[i]
+ * whether the existing one has other values outside its unique fields (with all_fields: in any
+ * field). Values read go to heap.
  */
 bool facts_known_send(struct facts *facts, struct pg *pg, const struct kind *kind,
                       struct acc_row **rows, size_t count, bool all_fields,
@@ -23,9 +24,10 @@ bool facts_known_read(struct facts *facts, struct pg *pg, const struct kind *kin
                       bool *differs, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Sends the plain INSERT of rows (sorted by id, all new) into the open pipeline: fields, batch and provenance. data is NULL for
- * ingest; else the data of row->event is row number event of it. friend_ids are 16 bytes each.
- * A row that exists meanwhile fails the transaction with ACC_ECONFLICT.
+ * Sends the plain INSERT of rows (sorted by id, all new) into the open pipeline: fields, batch and
+ * provenance. data is NULL for ingest; else the data of row->event is row number event of it.
+ * friend_ids are 16 bytes each. A row that exists meanwhile fails the transaction with
+ * ACC_ECONFLICT.
  */
 bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *kind,
                        struct acc_row **rows, size_t count, int64_t batch_id,
@@ -37,7 +39,10 @@ bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, cons
                size_t count, struct acc_rows *rows, struct acc_heap *heap,
                struct acc_error *err) ACC_MUST_CHECK;
 
-/* Appends the select list `_id, "a", "b"…` (with alias f.) and decodes one row of such a result from column first on. */
+/*
+ * Appends the select list `_id, "a", "b"…` (with alias f.) and decodes one row of such a result
+ * from column first on.
+ */
 void facts_select_list(const struct kind *kind, struct buf *sql);
 bool facts_decode(const struct kind *kind, const PGresult *res, int row, int first,
                   struct acc_heap *heap, struct acc_row *out, struct acc_error *err) ACC_MUST_CHECK;
@@ -47,9 +52,10 @@ struct facts_scratch {
 };
 
 /*
- * How a field of many rows travels: as one to three array parameters. facts_column_sql appends what stands inside unnest(...) to
- * from, its column names to names, and the expression that gives the field's value (of row u) to value; *param counts $n.
- * facts_column appends the parameters in the same order; scratch keeps them until pg_send.
+ * How a field of many rows travels: as one to three array parameters. facts_column_sql appends what
+ * stands inside unnest(...) to from, its column names to names, and the expression that gives the
+ * field's value (of row u) to value; *param counts $n. facts_column appends the parameters in the
+ * same order; scratch keeps them until pg_send.
  */
 void facts_column_sql(const struct kind *kind, size_t field, int *param, struct buf *from,
                       struct buf *names, struct buf *value);

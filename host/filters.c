@@ -143,7 +143,10 @@ static void add_wire(struct buf *out, const struct field *field, const struct ac
         add_slot(out, field->type, (uint64_t)*row_int(row, 0));
 }
 
-/* Parses the value by a kind of its own that has this one field, so that what is said of it is what ingest says. */
+/*
+ * Parses the value by a kind of its own that has this one field, so that what is said of it is what
+ * ingest says.
+ */
 static bool read_value(struct filters *filters, struct filter *filter, const char *text,
                        struct acc_heap *heap, int64_t value_bytes, struct acc_error *err)
 {
@@ -238,8 +241,8 @@ void filters_finish(struct filters *filters)
 /* SQL */
 
 /*
- * Equal texts have equal hashes, and look-ups are indexed by these (schema.c): said both ways, the index is used where there
- * is one.
+ * Equal texts have equal hashes, and look-ups are indexed by these (schema.c): said both ways, the
+ * index is used where there is one.
  */
 static void add_equal(const struct field *field, const char *column, int param, struct buf *sql)
 {

@@ -1,6 +1,7 @@
 /*
- * Filters: conditions on the fields of one kind, FIELD~OP~VALUE, as the command line and HTTP take them. Values are
- * parsed by the field's type and travel as parameters; nothing of them is ever part of SQL text.
+ * Filters: conditions on the fields of one kind, FIELD~OP~VALUE, as the command line and HTTP take
+ * them. Values are parsed by the field's type and travel as parameters; nothing of them is ever
+ * part of SQL text.
  */
 #pragma once
 
@@ -47,17 +48,23 @@ void filters_init(struct filters *filters, const struct kind *kind);
 void filters_clear(struct filters *filters);
 
 /*
- * Adds one condition from text. Values of at most value_bytes go through heap, which must not be reset before
- * filters_finish. ACC_EINPUT: not FIELD~OP~VALUE, unknown field or operator (with what was probably meant), an operator
- * that the type does not have, a value that does not fit.
+ * Adds one condition from text. Values of at most value_bytes go through heap, which must not be
+ * reset before filters_finish. ACC_EINPUT: not FIELD~OP~VALUE, unknown field or operator (with what
+ * was probably meant), an operator that the type does not have, a value that does not fit.
  */
 bool filters_add(struct filters *filters, const char *text, struct acc_heap *heap,
                  int64_t value_bytes, struct acc_error *err) ACC_MUST_CHECK;
 /* After the last one: finds out whether they name one fact. */
 void filters_finish(struct filters *filters);
 
-/* Appends ` AND ...` for the table with alias f, and its parameters. Values are borrowed from filters. */
+/*
+ * Appends ` AND ...` for the table with alias f, and its parameters. Values are borrowed from
+ * filters.
+ */
 void filters_sql(const struct filters *filters, struct buf *sql, struct pg_args *args);
 
-/* The operators that a field of this type has, "eq ne lt"; for messages and for whoever builds a form. */
+/*
+ * The operators that a field of this type has, "eq ne lt"; for messages and for whoever builds a
+ * form.
+ */
 void filters_operators(const struct field *field, struct buf *out);

@@ -42,7 +42,10 @@ static void insertion_sort(struct sortable *items, size_t count)
     }
 }
 
-/* Sorts rows by id: byte by byte of the first 8, from the last to the first; the few ties that are left by comparing. */
+/*
+ * Sorts rows by id: byte by byte of the first 8, from the last to the first; the few ties that are
+ * left by comparing.
+ */
 static void sort_rows(struct acc_row **rows, size_t count)
 {
     static struct sortable *items;
@@ -91,7 +94,10 @@ static void contradict(struct batch *batch, const struct kind *kind, const struc
              kind->name, hex);
     batch->found_counts[kind->index].contradictions++;
     batch->outcomes[row->event] = OUTCOME_FAILED;
-    /* Finds are not dropped here: rows of all events lie mixed by now; settle leaves out those of failed events. */
+    /*
+     * Finds are not dropped here: rows of all events lie mixed by now; settle leaves out those of
+     * failed events.
+     */
     if (batch->error_count == batch->error_capacity) {
         batch->error_capacity = batch->error_capacity * 2 + 8;
         batch->errors = acc_realloc(batch->errors, batch->error_capacity * sizeof(*batch->errors));
@@ -100,7 +106,10 @@ static void contradict(struct batch *batch, const struct kind *kind, const struc
         .event = row->event, .is_final = true, .text = acc_strdup(text), .trace = acc_strdup("")};
 }
 
-/* Collects what the filter does not know, sorted and without doubles. false: an event failed, settle again. */
+/*
+ * Collects what the filter does not know, sorted and without doubles. false: an event failed,
+ * settle again.
+ */
 static bool collect(struct batch *batch, const struct kind *kind)
 {
     struct acc_rows *finds = &batch->finds[kind->index];
@@ -194,7 +203,10 @@ static bool take_known(struct batch *batch, const struct kind *kind, bool *is_cl
     return true;
 }
 
-/* So many candidates without one that the database knew: the filter knows what repeats, asking is in vain. */
+/*
+ * So many candidates without one that the database knew: the filter knows what repeats, asking is
+ * in vain.
+ */
 #define STREAK 50000
 
 static bool should_ask(struct batch *batch, size_t kind)

@@ -1,4 +1,7 @@
-/* Look-ups of a batch: all keys of all events in one query per shape, all queries in one round trip. */
+/*
+ * Look-ups of a batch: all keys of all events in one query per shape, all queries in one round
+ * trip.
+ */
 #include "batch.h"
 
 #include "base/buf.h"
@@ -70,7 +73,10 @@ static char *lookup_sql(const struct lookup *lookup, bool restricted)
     return sql.data;
 }
 
-/* Distinct keys of the keys not yet fetched: unique[k] is a key row, number[i] the distinct key of key fetched + i. */
+/*
+ * Distinct keys of the keys not yet fetched: unique[k] is a key row, number[i] the distinct key of
+ * key fetched + i.
+ */
 struct distinct {
     struct acc_row **unique;
     uint32_t *number;
@@ -220,7 +226,10 @@ static bool index_room(struct batch *batch, uint64_t more, struct acc_error *err
                     batch->index_limit);
 }
 
-/* Points each handle with keys in this fetch at its rows: those of its one key, or the sorted union of its keys'. */
+/*
+ * Points each handle with keys in this fetch at its rows: those of its one key, or the sorted union
+ * of its keys'.
+ */
 static bool point_handles(struct batch *batch, struct fetch *fetch, const uint32_t *starts,
                           struct acc_error *err)
 {
@@ -367,8 +376,9 @@ bool friends_fetch(struct batch *batch, struct acc_error *err)
         return true;
     }
     /*
-     * Without a transaction open this round of look-ups is one of its own, in the same round trip. The next round may then see a
-     * later snapshot, never an earlier one, which is what a monotone lifecycle needs.
+     * Without a transaction open this round of look-ups is one of its own, in the same round trip.
+     * The next round may then see a later snapshot, never an earlier one, which is what a monotone
+     * lifecycle needs.
      */
     bool good = read_begin_send(batch, &begun, err);
     for (size_t i = 0; good && i < count; i++)
@@ -472,8 +482,9 @@ static PGresult *mirror_query(struct batch *batch, struct mirror *mirror, const 
 }
 
 /*
- * tally is what the snapshot says: per epoch, the facts of the kind and the last batch that found one. An epoch writes one batch after the
- * other, so what it has found since is what has a higher batch number.
+ * tally is what the snapshot says: per epoch, the facts of the kind and the last batch that found
+ * one. An epoch writes one batch after the other, so what it has found since is what has a higher
+ * batch number.
  */
 static bool mirror_update(struct batch *batch, struct mirror *mirror, const PGresult *tally,
                           struct acc_error *err)

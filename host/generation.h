@@ -1,11 +1,15 @@
-/* Generation: a snapshot of an app's modules in the data directory, checked, registered, and from then on what workers load. */
+/*
+ * Generation: a snapshot of an app's modules in the data directory, checked, registered, and from
+ * then on what workers load.
+ */
 #pragma once
 
 #include "app.h"
 
 /*
- * In a process of its own: copies kinds/, lifecycles/, lua/, native/ and the compiled library, loads and checks them, brings the
- * schema up to date, makes them the current generation. *generation is its number. Errors name file and line.
+ * In a process of its own: copies kinds/, lifecycles/, lua/, native/ and the compiled library,
+ * loads and checks them, brings the schema up to date, makes them the current generation.
+ * *generation is its number. Errors name file and line.
  */
 bool generation_prepare(struct app *app, const char *conninfo, int32_t *generation,
                         struct acc_error *err) ACC_MUST_CHECK;

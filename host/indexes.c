@@ -53,7 +53,10 @@ static size_t make_plans(const struct catalog *catalog, struct plan *plans)
     return count + 1;
 }
 
-/* All indexes of the schema: name, table, valid, bytes, method, columns without the hash that texts are indexed by. */
+/*
+ * All indexes of the schema: name, table, valid, bytes, method, columns without the hash that texts
+ * are indexed by.
+ */
 static PGresult *read_all(struct pg *pg, struct acc_error *err)
 {
     static struct pg_stmt stmt = {

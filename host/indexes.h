@@ -1,6 +1,6 @@
 /*
- * Indexes: which ones the app's tables have, and those of the explorer, which cost too much to be kept while facts pour in and
- * are therefore built on demand.
+ * Indexes: which ones the app's tables have, and those of the explorer, which cost too much to be
+ * kept while facts pour in and are therefore built on demand.
  */
 #pragma once
 
@@ -21,8 +21,8 @@ bool indexes_of_explorer(struct pg *pg, const struct catalog *catalog, struct ex
                          struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * [{name, kind, purpose: "id" | "look-up" | "explorer", columns: [...], method, state: "valid" | "invalid" | "missing", bytes}],
- * by kind; "missing" only for those of the explorer. NULL with err.
+ * [{name, kind, purpose: "id" | "look-up" | "explorer", columns: [...], method, state: "valid" |
+ * "invalid" | "missing", bytes}], by kind; "missing" only for those of the explorer. NULL with err.
  */
 json_t *indexes_list(struct pg *pg, const struct catalog *catalog, struct acc_error *err);
 
@@ -34,8 +34,9 @@ struct index_progress {
 };
 
 /*
- * Builds what is missing of the explorer's indexes, CONCURRENTLY; one that a cut-off build left invalid is built anew.
- * Takes turns with schema_apply. pg must be no read-only session; its isolation level and timeout are changed.
+ * Builds what is missing of the explorer's indexes, CONCURRENTLY; one that a cut-off build left
+ * invalid is built anew. Takes turns with schema_apply. pg must be no read-only session; its
+ * isolation level and timeout are changed.
  */
 bool indexes_build_explorer(struct pg *pg, const char *schema, const struct catalog *catalog,
                             const struct index_progress *progress,

@@ -223,7 +223,7 @@ static void sort_kind(struct side *side, const struct kind *kind)
         sorted[i] = row;
     }
     if (rows->count > 0)
-        qsort(sorted, rows->count, sizeof(*sorted), by_id);
+        qsort(sorted, rows->count, sizeof(struct acc_row *), by_id);
     size_t kept = 0;
     for (uint32_t i = 0; i < rows->count; i++) {
         struct acc_row *row = sorted[i];

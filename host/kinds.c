@@ -11,7 +11,10 @@ static const char *const sql_types[] = {"bool", "int8", "float8", "text", "bytea
 static const char *const sql_arrays[] = {"bool[]",  "int8[]", "float8[]", "text[]",
                                          "bytea[]", "text[]", "uuid[]"};
 
-/* Words that the host gives a meaning of its own in messages, JSON or Lua. SQL's own reserved words are fine: names are quoted. */
+/*
+ * Words that the host gives a meaning of its own in messages, JSON or Lua. SQL's own reserved words
+ * are fine: names are quoted.
+ */
 static const char *const reserved[] = {
     "kind",  "fact", "all",    "any",      "has",    "query",  "get",      "and",  "break",
     "do",    "else", "elseif", "end",      "false",  "for",    "function", "if",   "in",

@@ -63,7 +63,10 @@ struct catalog {
     size_t count;
 };
 
-/* The type's name as declared ("int8"), and back. type_of reads "int8" and "int8[]"; false: unknown. */
+/*
+ * The type's name as declared ("int8"), and back. type_of reads "int8" and "int8[]"; false:
+ * unknown.
+ */
 const char *field_type_name(enum field_type type);
 bool field_type_of(const char *text, enum field_type *type, bool *is_array);
 /* SQL type of a field, e.g. "int8[]"; json is text in SQL (kept as canonical text). */
@@ -75,9 +78,9 @@ bool field_is_span(const struct field *field);
 bool name_check(const char *what, const char *name, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Fills the derived members (table, tag, unique, shard, masks, row_bytes) of a kind whose name, fields and flags are set;
- * shard names fields by index, none: the unique ones. ACC_EINPUT: nothing unique, json or float array unique, shard
- * not unique, ...
+ * Fills the derived members (table, tag, unique, shard, masks, row_bytes) of a kind whose name,
+ * fields and flags are set; shard names fields by index, none: the unique ones. ACC_EINPUT: nothing
+ * unique, json or float array unique, shard not unique, ...
  */
 bool kind_finish(struct kind *kind, struct acc_error *err) ACC_MUST_CHECK;
 
@@ -85,7 +88,10 @@ bool kind_finish(struct kind *kind, struct acc_error *err) ACC_MUST_CHECK;
 int kind_field(const struct kind *kind, const char *name);
 const char *name_suggest(const char *name, const char *const *names, size_t count);
 
-/* The number of the shape, added when it is new; -1 with err when a field is unknown, json, or there are too many. */
+/*
+ * The number of the shape, added when it is new; -1 with err when a field is unknown, json, or
+ * there are too many.
+ */
 int kind_shape(struct kind *kind, const struct shape *shape, struct acc_error *err) ACC_MUST_CHECK;
 
 void catalog_clear(struct catalog *catalog);

@@ -1,5 +1,6 @@
 /*
- * A lifecycle as the worker sees it: declarations and function pointers. script/ fills it from Lua, a unit test from C.
+ * A lifecycle as the worker sees it: declarations and function pointers. script/ fills it from Lua,
+ * a unit test from C.
  */
 #pragma once
 
@@ -44,17 +45,21 @@ struct lifecycle {
     void *script;        /* what the functions below need */
 
     /*
-     * Runs load, abort_early and load_friends for events 0 .. run_count-1 of batch, calling friends_fetch as often
-     * as look-ups need it. Sets outcomes EARLY, READY or FAILED (batch_park_event). false: nothing was written.
+     * Runs load, abort_early and load_friends for events 0 .. run_count-1 of batch, calling
+     * friends_fetch as often as look-ups need it. Sets outcomes EARLY, READY or FAILED
+     * (batch_park_event). false: nothing was written.
      */
     bool (*gather)(struct lifecycle *lifecycle, struct batch *batch, struct acc_error *err);
     /*
-     * Runs abort_late and process_data for the READY events from *next on; stops at the batch's find limit. Sets
-     * outcomes LATE, EMPTY, FOUND or FAILED and *next to the first event not run.
+     * Runs abort_late and process_data for the READY events from *next on; stops at the batch's
+     * find limit. Sets outcomes LATE, EMPTY, FOUND or FAILED and *next to the first event not run.
      */
     bool (*process)(struct lifecycle *lifecycle, struct batch *batch, uint32_t *next,
                     struct acc_error *err);
-    /* Priority of one new fact (row of the kind `on`) when has_priority_function; 0 when the function raises. */
+    /*
+     * Priority of one new fact (row of the kind `on`) when has_priority_function; 0 when the
+     * function raises.
+     */
     int32_t (*priority_of)(struct lifecycle *lifecycle, const struct acc_row *row);
 };
 

@@ -57,7 +57,10 @@ static char *compiler_of_env(void)
     return acc_strdup(cc == NULL || cc[0] == '\0' ? "cc" : cc);
 }
 
-/* Runs it; stdout goes to output (a descriptor). false: it could not be run, or ended with a status other than 0. */
+/*
+ * Runs it; stdout goes to output (a descriptor). false: it could not be run, or ended with a status
+ * other than 0.
+ */
 static bool run(const struct command *command, int output, struct acc_error *err)
 {
     posix_spawn_file_actions_t actions;

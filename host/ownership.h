@@ -1,6 +1,7 @@
 /*
- * Ownership: which buckets this worker runs. Session advisory locks, free again as soon as a connection dies. It saves work only; that no
- * event is done twice is the fence's doing (queue_done_send).
+ * Ownership: which buckets this worker runs. Session advisory locks, free again as soon as a
+ * connection dies. It saves work only; that no event is done twice is the fence's doing
+ * (queue_done_send).
  */
 #pragma once
 
@@ -17,8 +18,8 @@ bool ownership_init(struct ownership *own, struct pg *pg, int buckets,
                     struct acc_error *err) ACC_MUST_CHECK;
 void ownership_clear(struct ownership *own);
 /*
- * Takes free buckets up to a fair share (buckets / live workers, rounded up), gives back what is more. One round trip when nothing
- * changes. *changed tells whether owned is different now.
+ * Takes free buckets up to a fair share (buckets / live workers, rounded up), gives back what is
+ * more. One round trip when nothing changes. *changed tells whether owned is different now.
  */
 bool ownership_balance(struct ownership *own, struct pg *pg, bool *changed,
                        struct acc_error *err) ACC_MUST_CHECK;

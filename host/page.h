@@ -1,6 +1,6 @@
 /*
- * The shared page: heartbeats, positions and live counters of all processes of one host, in a file of the run
- * directory, so that commands can look without a database. One writer a slot.
+ * The shared page: heartbeats, positions and live counters of all processes of one host, in a file
+ * of the run directory, so that commands can look without a database. One writer a slot.
  */
 #pragma once
 
@@ -46,7 +46,10 @@ struct page_slot {
     uint64_t deaths; /* of this slot's processes, written by the master */
 };
 
-/* A packet whose worker died: nobody runs it until the quarantine worker has split it. The master adds, quarantine clears. */
+/*
+ * A packet whose worker died: nobody runs it until the quarantine worker has split it. The master
+ * adds, quarantine clears.
+ */
 struct page_poison {
     int64_t id; /* 0: free entry */
     int16_t bucket;
@@ -72,7 +75,10 @@ struct page {
     struct page_slot slots[PAGE_SLOTS];
 };
 
-/* Makes the page (master) at run_dir/page, or maps an existing one read-only (commands). NULL with err. */
+/*
+ * Makes the page (master) at run_dir/page, or maps an existing one read-only (commands). NULL with
+ * err.
+ */
 struct page *page_create(const char *run_dir, struct acc_error *err) ACC_MUST_CHECK;
 const struct page *page_open(const char *run_dir, struct acc_error *err) ACC_MUST_CHECK;
 void page_close(const struct page *page);

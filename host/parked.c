@@ -44,7 +44,10 @@ static int digit_of(char c)
                                   : -1;
 }
 
-/* The lowest and highest id that begin with these digits (dashes are skipped); false: no hex, or too much of it. */
+/*
+ * The lowest and highest id that begin with these digits (dashes are skipped); false: no hex, or
+ * too much of it.
+ */
 static bool read_range(const char *digits, uint8_t *low, uint8_t *high)
 {
     size_t n = 0;

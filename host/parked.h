@@ -1,6 +1,7 @@
 /*
- * Parked events from outside: which there are, and the two things a person may do to them. Workers park events
- * (worker_turn, quarantine) and take up delayed ones (requeue); this file only moves rows between states.
+ * Parked events from outside: which there are, and the two things a person may do to them. Workers
+ * park events (worker_turn, quarantine) and take up delayed ones (requeue); this file only moves
+ * rows between states.
  */
 #pragma once
 
@@ -22,8 +23,9 @@ struct parked_filter {
 };
 
 /*
- * SQL over `parked p`, `lifecycle l`: an error with numbers, ids and quoted strings taken out (the line of a file stays), and
- * the 8 hex digits that name the group of all events of a lifecycle that failed so.
+ * SQL over `parked p`, `lifecycle l`: an error with numbers, ids and quoted strings taken out (the
+ * line of a file stays), and the 8 hex digits that name the group of all events of a lifecycle that
+ * failed so.
  */
 #define PARKED_SIGNATURE                                                                           \
     "regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(split_part(p.error, "        \
@@ -34,7 +36,10 @@ struct parked_filter {
     "'(?<![[:alnum:]_]|\\.(?:lua|c|h):)-?[0-9]+(?:\\.[0-9]+)?(?:e[-+]?[0-9]+)?', 'N', 'g')"
 #define PARKED_GROUP "left(md5(l.name || E'\\n' || " PARKED_SIGNATURE "), 8)"
 
-/* SQL condition over p and l for parameters $1 .. $5, which parked_args adds. Buffers are the caller's, cleared by it. */
+/*
+ * SQL condition over p and l for parameters $1 .. $5, which parked_args adds. Buffers are the
+ * caller's, cleared by it.
+ */
 #define PARKED_WHERE                                                                               \
     "($1::text IS NULL OR l.name = $1) AND ($2::text IS NULL OR p.state = $2) AND "                \
     "($3::text IS NULL OR " PARKED_GROUP " = $3) AND ($4::int2[] IS NULL OR "                      \
@@ -43,8 +48,8 @@ void parked_args(const struct parked_filter *filter, struct pg_args *args, struc
                  struct buf *facts);
 
 /*
- * The parked event that text names: LIFECYCLE:FACTID, where FACTID is 32 hex digits or the first of them and LIFECYCLE: may
- * be left out. ACC_EINPUT: no such event, or several.
+ * The parked event that text names: LIFECYCLE:FACTID, where FACTID is 32 hex digits or the first of
+ * them and LIFECYCLE: may be left out. ACC_EINPUT: no such event, or several.
  */
 bool parked_find(struct pg *pg, const char *text, struct parked_key *key,
                  struct acc_error *err) ACC_MUST_CHECK;
@@ -54,9 +59,10 @@ bool parked_count(struct pg *pg, const struct parked_filter *filter, bool is_ret
                   struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Retry: dead, delayed and discarded events are delayed until now, so that workers take them up; they keep their attempts, so
- * one that fails again is dead again at once. Discard: dead and delayed ones are given up. In one transaction with the
- * row of audit. ACC_EINPUT when expect >= 0 and another number of events would be changed; then nothing is.
+ * Retry: dead, delayed and discarded events are delayed until now, so that workers take them up;
+ * they keep their attempts, so one that fails again is dead again at once. Discard: dead and
+ * delayed ones are given up. In one transaction with the row of audit. ACC_EINPUT when expect >= 0
+ * and another number of events would be changed; then nothing is.
  */
 struct parked_act {
     const struct parked_filter *filter;

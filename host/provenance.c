@@ -61,8 +61,9 @@ static char *read_sql(const struct kind *kind)
 }
 
 /*
- * What came of each of some facts among those of kind: data by the index of (_data, _id), which gives a page at once; friends by
- * GIN, which knows no order, so OFFSET 0 keeps the planner from walking the primary key instead.
+ * What came of each of some facts among those of kind: data by the index of (_data, _id), which
+ * gives a page at once; friends by GIN, which knows no order, so OFFSET 0 keeps the planner from
+ * walking the primary key instead.
  */
 static char *follow_sql(const struct kind *kind)
 {
@@ -309,7 +310,10 @@ static void add_link(struct provenance_node *node, int page, const PGresult *res
     link->as_friend = pg_get_bool(res, row, 3);
 }
 
-/* Sends the question what of kind came of the nodes whose ids are in provenance->ids, behind the id after. */
+/*
+ * Sends the question what of kind came of the nodes whose ids are in provenance->ids, behind the id
+ * after.
+ */
 static bool follow_send(struct provenance *provenance, const struct kind *kind, int page,
                         const uint8_t *after, struct acc_error *err)
 {

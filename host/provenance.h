@@ -1,6 +1,7 @@
 /*
- * Provenance: what a fact was first found from (its data and friends, and so on to facts from outside), and what came of it.
- * Read level by level, one query a kind and level, into a bounded number of nodes; whatever lies beyond says so.
+ * Provenance: what a fact was first found from (its data and friends, and so on to facts from
+ * outside), and what came of it. Read level by level, one query a kind and level, into a bounded
+ * number of nodes; whatever lies beyond says so.
  */
 #pragma once
 
@@ -65,13 +66,16 @@ void provenance_clear(struct provenance *provenance);
 bool provenance_up(struct provenance *provenance, const uint8_t *id, int depth,
                    struct acc_error *err) ACC_MUST_CHECK;
 
-/* What of the explorer's indexes is missing where facts were found; without them only depth 1 is taken, by a search. */
+/*
+ * What of the explorer's indexes is missing where facts were found; without them only depth 1 is
+ * taken, by a search.
+ */
 bool provenance_has_indexes(struct provenance *provenance, bool *has,
                             struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Reads what came of the fact, depth steps on, at most page facts of each; those of the fact itself behind the one with id
- * after (NULL: from the first).
+ * Reads what came of the fact, depth steps on, at most page facts of each; those of the fact itself
+ * behind the one with id after (NULL: from the first).
  */
 bool provenance_down(struct provenance *provenance, const uint8_t *id, int depth, int page,
                      const uint8_t *after, struct acc_error *err) ACC_MUST_CHECK;

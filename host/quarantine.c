@@ -1,6 +1,6 @@
 /*
- * Quarantine: packets whose worker died. They are split until the event that kills is alone, and run here, in a process that owns no bucket,
- * so that a further death costs nobody else anything.
+ * Quarantine: packets whose worker died. They are split until the event that kills is alone, and
+ * run here, in a process that owns no bucket, so that a further death costs nobody else anything.
  */
 #include "worker_internal.h"
 
@@ -50,7 +50,9 @@ static bool split(struct worker *worker, const struct packet *packet, int32_t su
     packet_set_reset(&worker->pushes);
     like.tries = (int16_t)(packet->tries + 1);
     for (uint32_t i = 0; i < data->count; i++) {
-        /* The part's number rides on the age, which makes groups differ; the suspect's is its own. */
+        /*
+         * The part's number rides on the age, which makes groups differ; the suspect's is its own.
+         */
         like.born_us = packet->born_us;
         worker->pushes.packet_events = part > 0 ? part
                                        : (int32_t)i == suspect
@@ -144,7 +146,10 @@ static bool run_one(struct worker *worker, struct packet *packet, struct acc_err
 {
     struct lifecycle *lifecycle = program_by_id(&worker->program, packet->lifecycle);
 
-    /* worker_turn takes the packet; what is left of it comes back to the pool, which holds nothing else here. */
+    /*
+     * worker_turn takes the packet; what is left of it comes back to the pool, which holds nothing
+     * else here.
+     */
     packet->is_redelivered = true;
     bool ok = worker_turn(worker, lifecycle, &packet, 1, packet->count, err);
     pool_drop(&worker->pool, -1);

@@ -34,7 +34,8 @@ bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err)
     }
     if (PQntuples(res) == 0 || PQgetisnull(res, 0, 1)) {
         PQclear(res);
-        return acc_fail(err, ACC_EDB, "the schema has no tables of accrete yet: run `accrete run` once");
+        return acc_fail(err, ACC_EDB,
+                        "the schema has no tables of accrete yet: run `accrete run` once");
     }
     routing_clear(routing);
     routing->version = pg_get_int8(res, 0, 0);
@@ -42,7 +43,8 @@ bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err)
     routing->routes = acc_zalloc((uint64_t)PQntuples(res) * sizeof(*routing->routes));
     for (int r = 0; r < PQntuples(res); r++) {
         if (!PQgetisnull(res, r, 2))
-            routing->routes[routing->count++] = (struct route){pg_get_int2(res, r, 2), (uint16_t)pg_get_int4(res, r, 3)};
+            routing->routes[routing->count++] =
+                (struct route){pg_get_int2(res, r, 2), (uint16_t)pg_get_int4(res, r, 3)};
     }
     qsort(routing->routes, routing->count, sizeof(*routing->routes), route_order);
     PQclear(res);
@@ -90,7 +92,9 @@ void packet_set_clear(struct packet_set *set)
     *set = (struct packet_set){0};
 }
 
-/* The layout of a kind's rows as a packet keeps it; ids need none. Returns its bytes, at most 33. */
+/*
+ * The layout of a kind's rows as a packet keeps it; ids need none. Returns its bytes, at most 33.
+ */
 static size_t layout(const struct kind *kind, char form, char *out)
 {
     size_t n = 0;
@@ -104,14 +108,15 @@ static size_t layout(const struct kind *kind, char form, char *out)
 }
 
 /* The open packet of this group that still takes a fact of so many bytes, or a new one. */
-static struct packet *group(struct packet_set *set, const struct packet *like, const struct kind *kind, uint16_t tag, char form,
-                            size_t bytes)
+static struct packet *group(struct packet_set *set, const struct packet *like,
+                            const struct kind *kind, uint16_t tag, char form, size_t bytes)
 {
     for (size_t i = set->count; i-- > 0;) {
         struct packet *p = &set->packets[i];
         uint16_t its;
 
-        if (p->bucket != like->bucket || p->lifecycle != like->lifecycle || p->priority != like->priority || p->tries != like->tries)
+        if (p->bucket != like->bucket || p->lifecycle != like->lifecycle ||
+            p->priority != like->priority || p->tries != like->tries)
             continue;
         memcpy(&its, p->payload + 1, 2);
         if (p->payload[0] != form || its != tag)
@@ -136,7 +141,10 @@ static struct packet *group(struct packet_set *set, const struct packet *like, c
     return p;
 }
 
-/* Payload memory grows by doubling: its capacity is the power of two at or above size, at least 256. */
+/*
+ * Payload memory grows by doubling: its capacity is the power of two at or above size, at least
+ * 256.
+ */
 static void append(struct packet *packet, const void *data, size_t bytes)
 {
     size_t capacity = 256;
@@ -152,18 +160,24 @@ static void append(struct packet *packet, const void *data, size_t bytes)
     packet->size += bytes;
 }
 
-void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority, int16_t tries, uint16_t tag,
-                       char form, const uint8_t *id, size_t weight, int64_t now_us)
+void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority,
+                       int16_t tries, uint16_t tag, char form, const uint8_t *id, size_t weight,
+                       int64_t now_us)
 {
-    struct packet like = {.bucket = bucket, .lifecycle = lifecycle, .priority = priority, .tries = tries, .born_us = now_us};
+    struct packet like = {.bucket = bucket,
+                          .lifecycle = lifecycle,
+                          .priority = priority,
+                          .tries = tries,
+                          .born_us = now_us};
     struct packet *packet = group(set, &like, NULL, tag, form, weight);
 
     append(packet, id, 16);
     packet->count++;
 }
 
-void packet_set_route(struct packet_set *set, const struct routing *routing, const struct program *program, const struct kind *kind,
-                      struct acc_row **rows, size_t count, int64_t now_us)
+void packet_set_route(struct packet_set *set, const struct routing *routing,
+                      const struct program *program, const struct kind *kind, struct acc_row **rows,
+                      size_t count, int64_t now_us)
 {
     const struct route *first = routing->routes;
     const struct route *end = routing->routes + routing->count;
@@ -177,12 +191,15 @@ void packet_set_route(struct packet_set *set, const struct routing *routing, con
         row_encode(kind, rows[i], &set->scratch);
         bool by_id = set->scratch.size > 2048; /* a large fact travels by its id */
         for (const struct route *route = first; route < end && route->kind == kind->tag; route++) {
-            struct lifecycle *lifecycle = program == NULL ? NULL : program_by_id(program, route->lifecycle);
-            struct packet like = {.bucket = bucket, .lifecycle = route->lifecycle, .born_us = now_us};
+            struct lifecycle *lifecycle =
+                program == NULL ? NULL : program_by_id(program, route->lifecycle);
+            struct packet like = {
+                .bucket = bucket, .lifecycle = route->lifecycle, .born_us = now_us};
 
             if (lifecycle != NULL && lifecycle->has_priority_function)
                 like.priority = (int16_t)lifecycle->priority_of(lifecycle, rows[i]);
-            struct packet *packet = group(set, &like, kind, kind->tag, by_id ? 'I' : 'R', set->scratch.size);
+            struct packet *packet =
+                group(set, &like, kind, kind->tag, by_id ? 'I' : 'R', set->scratch.size);
             if (by_id)
                 append(packet, rows[i]->id, 16);
             else
@@ -192,7 +209,8 @@ void packet_set_route(struct packet_set *set, const struct routing *routing, con
     }
 }
 
-void packet_set_add(struct packet_set *set, const struct packet *like, const struct kind *kind, const struct acc_row *row)
+void packet_set_add(struct packet_set *set, const struct packet *like, const struct kind *kind,
+                    const struct acc_row *row)
 {
     struct packet head = *like;
 
@@ -259,33 +277,37 @@ static bool decode_ids(const struct packet *packet, struct acc_rows *rows, struc
     return true;
 }
 
-bool packet_decode(const struct packet *packet, const struct kind *kind, struct acc_rows *rows, struct acc_heap *heap, bool *ids_only,
-                   struct acc_error *err)
+bool packet_decode(const struct packet *packet, const struct kind *kind, struct acc_rows *rows,
+                   struct acc_heap *heap, bool *ids_only, struct acc_error *err)
 {
     char now[1 + KIND_FIELDS_MAX];
     uint32_t before = rows->count;
     uint16_t tag = 0;
 
-    if (packet->size < PAYLOAD_HEAD || packet->size < PAYLOAD_HEAD + (size_t)(uint8_t)packet->payload[3])
+    if (packet->size < PAYLOAD_HEAD ||
+        packet->size < PAYLOAD_HEAD + (size_t)(uint8_t)packet->payload[3])
         return acc_fail(err, ACC_EINPUT, "packet %lld is cut", (long long)packet->id);
     memcpy(&tag, packet->payload + 1, 2);
     if (tag != kind->tag)
-        return acc_fail(err, ACC_EINPUT, "packet %lld is of kind %04x, wanted \"%s\"", (long long)packet->id, tag, kind->name);
+        return acc_fail(err, ACC_EINPUT, "packet %lld is of kind %04x, wanted \"%s\"",
+                        (long long)packet->id, tag, kind->name);
     size_t size = layout(kind, packet->payload[0], now);
-    *ids_only = packet->payload[0] != 'R' || size != (uint8_t)packet->payload[3] || memcmp(now, packet->payload + PAYLOAD_HEAD, size) != 0;
+    *ids_only = packet->payload[0] != 'R' || size != (uint8_t)packet->payload[3] ||
+                memcmp(now, packet->payload + PAYLOAD_HEAD, size) != 0;
     if (*ids_only) {
         if (!decode_ids(packet, rows, err))
             return false;
     } else {
         for (size_t at = PAYLOAD_HEAD + size; at < packet->size;) {
             struct acc_row *row = rows_add(rows, err);
-            if (row == NULL || !row_decode(kind, packet->payload, packet->size, &at, heap, row, err))
+            if (row == NULL ||
+                !row_decode(kind, packet->payload, packet->size, &at, heap, row, err))
                 return false;
         }
     }
     return rows->count - before == (uint32_t)packet->count ||
-           acc_fail(err, ACC_EINPUT, "packet %lld holds %u events, it says %d", (long long)packet->id, rows->count - before,
-                    packet->count);
+           acc_fail(err, ACC_EINPUT, "packet %lld holds %u events, it says %d",
+                    (long long)packet->id, rows->count - before, packet->count);
 }
 
 /* To and from the database */
@@ -294,12 +316,15 @@ bool queue_push_send(struct packet_set *set, struct pg *pg, int64_t *next_id, st
 {
     static struct pg_stmt push = {
         .sql = "INSERT INTO packet (bucket, id, lifecycle, priority, tries, born, n, payload) "
-               "SELECT * FROM unnest($1::int2[], $2::int8[], $3::int2[], $4::int2[], $5::int2[], $6::timestamptz[], $7::int4[], $8::bytea[]) "
+               "SELECT * FROM unnest($1::int2[], $2::int8[], $3::int2[], $4::int2[], $5::int2[], "
+               "$6::timestamptz[], $7::int4[], $8::bytea[]) "
                "RETURNING ctid"};
     static struct buf column[8];
-    static const Oid types[8] = {PG_INT2, PG_INT8, PG_INT2, PG_INT2, PG_INT2, PG_TIMESTAMPTZ, PG_INT4, PG_BYTEA};
-    static const Oid arrays[8] = {PG_INT2_ARRAY, PG_INT8_ARRAY,        PG_INT2_ARRAY, PG_INT2_ARRAY,
-                                  PG_INT2_ARRAY, PG_TIMESTAMPTZ_ARRAY, PG_INT4_ARRAY, PG_BYTEA_ARRAY};
+    static const Oid types[8] = {PG_INT2, PG_INT8,        PG_INT2, PG_INT2,
+                                 PG_INT2, PG_TIMESTAMPTZ, PG_INT4, PG_BYTEA};
+    static const Oid arrays[8] = {PG_INT2_ARRAY, PG_INT8_ARRAY, PG_INT2_ARRAY,
+                                  PG_INT2_ARRAY, PG_INT2_ARRAY, PG_TIMESTAMPTZ_ARRAY,
+                                  PG_INT4_ARRAY, PG_BYTEA_ARRAY};
     struct pg_args args = {0};
 
     for (size_t c = 0; c < 8; c++) {
@@ -336,14 +361,16 @@ bool queue_push_read(struct packet_set *set, struct pg *pg, struct acc_error *er
     for (size_t i = 0; ok && i < set->count; i++)
         memcpy(set->packets[i].ctid, PQgetvalue(res, (int)i, 0), 6);
     PQclear(res);
-    return ok || acc_fail(err, ACC_EDB, "%zu packets were pushed, the database answered for another number", set->count);
+    return ok || acc_fail(err, ACC_EDB,
+                          "%zu packets were pushed, the database answered for another number",
+                          set->count);
 }
 
 bool queue_done_send(struct packet **packets, size_t count, struct pg *pg, struct acc_error *err)
 {
-    static struct pg_stmt done = {
-        .sql = "WITH d AS (DELETE FROM packet WHERE ctid = ANY($1::tid[]) AND id = ANY($2::int8[]) RETURNING 1) "
-               "SELECT 1 / (count(*) = $3::int4)::int FROM d"};
+    static struct pg_stmt done = {.sql = "WITH d AS (DELETE FROM packet WHERE ctid = "
+                                         "ANY($1::tid[]) AND id = ANY($2::int8[]) RETURNING 1) "
+                                         "SELECT 1 / (count(*) = $3::int4)::int FROM d"};
     static struct buf ctids;
     static struct buf ids;
     struct pg_args args = {0};
@@ -391,27 +418,44 @@ static void int2_array(struct buf *out, const int16_t *values, size_t count)
     pg_array_end(out, 0);
 }
 
-#define PACKET_COLUMNS "p.bucket, p.id, p.ctid, p.lifecycle, p.priority, p.tries, p.n, p.born, p.payload"
-/* No join: of what a worker's session allows only a nested loop would do, over all packets for each lifecycle. */
-#define CLAIM "SELECT " PACKET_COLUMNS " FROM packet p WHERE p.lifecycle = ANY($2::int2[]) AND p.id <> ALL($4::int8[]) " \
-              "AND (p.not_before IS NULL OR p.not_before <= now()) AND "
+#define PACKET_COLUMNS                                                                             \
+    "p.bucket, p.id, p.ctid, p.lifecycle, p.priority, p.tries, p.n, p.born, p.payload"
+/*
+ * No join: of what a worker's session allows only a nested loop would do, over all packets for each
+ * lifecycle.
+ */
+#define CLAIM                                                                                      \
+    "SELECT " PACKET_COLUMNS                                                                       \
+    " FROM packet p WHERE p.lifecycle = ANY($2::int2[]) AND p.id <> ALL($4::int8[]) "              \
+    "AND (p.not_before IS NULL OR p.not_before <= now()) AND "
 #define OWNED "p.bucket = ANY($1::int2[]) AND p.tries = 0 "
 
-bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***packets, size_t *count, struct acc_error *err)
+bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***packets, size_t *count,
+                 struct acc_error *err)
 {
-    /* In a READ ONLY transaction below SERIALIZABLE: a claim takes no predicate locks and so conflicts with nobody. */
+    /*
+     * In a READ ONLY transaction below SERIALIZABLE: a claim takes no predicate locks and so
+     * conflicts with nobody.
+     */
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
-    static struct pg_stmt normal = {.sql = CLAIM OWNED "ORDER BY ($3::int4[])[array_position($2::int2[], p.lifecycle)] DESC, p.priority DESC, p.born, p.id LIMIT $5::int4"};
+    static struct pg_stmt normal = {
+        .sql = CLAIM OWNED "ORDER BY ($3::int4[])[array_position($2::int2[], p.lifecycle)] DESC, "
+                           "p.priority DESC, p.born, p.id LIMIT $5::int4"};
     static struct pg_stmt oldest = {.sql = CLAIM OWNED "ORDER BY p.born, p.id LIMIT $5::int4"};
-    static struct pg_stmt shuffled = {.sql = CLAIM OWNED "ORDER BY hashint8extended(p.id, $6::int8) LIMIT $5::int4"};
-    static struct pg_stmt quarantine = {.sql = CLAIM "$1::int2[] IS NOT NULL AND p.tries > 0 ORDER BY p.id LIMIT $5::int4"};
+    static struct pg_stmt shuffled = {.sql = CLAIM OWNED
+                                      "ORDER BY hashint8extended(p.id, $6::int8) LIMIT $5::int4"};
+    static struct pg_stmt quarantine = {
+        .sql = CLAIM "$1::int2[] IS NOT NULL AND p.tries > 0 ORDER BY p.id LIMIT $5::int4"};
     static struct buf buckets;
     static struct buf lifecycles;
     static struct buf priorities;
     static struct buf held;
     struct pg_args args = {0};
-    struct pg_stmt *stmt = claim->is_quarantine ? &quarantine : claim->shuffle_seed != 0 ? &shuffled : claim->oldest_first ? &oldest : &normal;
+    struct pg_stmt *stmt = claim->is_quarantine       ? &quarantine
+                           : claim->shuffle_seed != 0 ? &shuffled
+                           : claim->oldest_first      ? &oldest
+                                                      : &normal;
 
     int2_array(&buckets, claim->buckets, claim->bucket_count);
     int2_array(&lifecycles, claim->lifecycles, claim->lifecycle_count);
@@ -432,7 +476,8 @@ bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***pack
     pg_int4(&args, claim->most);
     if (stmt == &shuffled)
         pg_int8(&args, claim->shuffle_seed);
-    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, stmt, &args, err) || !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
+    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, stmt, &args, err) ||
+        !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
         return false;
     PGresult *begun = pg_result(pg, err);
     PGresult *res = begun == NULL ? NULL : pg_result(pg, err);
@@ -449,9 +494,12 @@ bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***pack
     return ok;
 }
 
-bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet, struct acc_error *err)
+bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet,
+               struct acc_error *err)
 {
-    static struct pg_stmt stmt = {.sql = "SELECT " PACKET_COLUMNS " FROM packet p WHERE p.bucket = $1::int2 AND p.id = $2::int8"};
+    static struct pg_stmt stmt = {
+        .sql = "SELECT " PACKET_COLUMNS
+               " FROM packet p WHERE p.bucket = $1::int2 AND p.id = $2::int8"};
     struct pg_args args = {0};
 
     pg_int2(&args, bucket);
@@ -467,18 +515,23 @@ bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet
 bool queue_state(struct queue_state *state, struct pg *pg, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
-        .sql = "SELECT p.packets, p.ready, p.quarantined, p.orphaned, k.delayed, k.dead, k.discarded, "
-               "(SELECT count(*) FROM replay JOIN lifecycle l ON l.id = replay.lifecycle AND l.active) FROM "
-               "(SELECT count(*) AS packets, coalesce(sum(n) FILTER (WHERE l.active), 0)::int8 AS ready, "
-               " coalesce(sum(n) FILTER (WHERE tries > 0), 0)::int8 AS quarantined, "
-               " coalesce(sum(n) FILTER (WHERE NOT l.active), 0)::int8 AS orphaned "
-               " FROM packet LEFT JOIN lifecycle l ON l.id = packet.lifecycle) p, "
-               "(SELECT count(*) FILTER (WHERE state = 'delayed') AS delayed, count(*) FILTER (WHERE state = 'dead') AS dead, "
-               " count(*) FILTER (WHERE state = 'discarded') AS discarded FROM parked) k"};
+        .sql =
+            "SELECT p.packets, p.ready, p.quarantined, p.orphaned, k.delayed, k.dead, k.discarded, "
+            "(SELECT count(*) FROM replay JOIN lifecycle l ON l.id = replay.lifecycle AND "
+            "l.active) FROM "
+            "(SELECT count(*) AS packets, coalesce(sum(n) FILTER (WHERE l.active), 0)::int8 AS "
+            "ready, "
+            " coalesce(sum(n) FILTER (WHERE tries > 0), 0)::int8 AS quarantined, "
+            " coalesce(sum(n) FILTER (WHERE NOT l.active), 0)::int8 AS orphaned "
+            " FROM packet LEFT JOIN lifecycle l ON l.id = packet.lifecycle) p, "
+            "(SELECT count(*) FILTER (WHERE state = 'delayed') AS delayed, count(*) FILTER (WHERE "
+            "state = 'dead') AS dead, "
+            " count(*) FILTER (WHERE state = 'discarded') AS discarded FROM parked) k"};
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
 
-    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, &stmt, NULL, err) || !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
+    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, &stmt, NULL, err) ||
+        !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
         return false;
     PGresult *begun = pg_result(pg, err);
     PGresult *res = begun == NULL ? NULL : pg_result(pg, err);

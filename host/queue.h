@@ -22,7 +22,10 @@ struct routing {
 /* Reads version, buckets and routes in one snapshot. */
 bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 void routing_clear(struct routing *routing);
-/* Sends the fence: LOCK TABLE routing IN ACCESS SHARE MODE and the version check (ACC_ESTALE when it moved). Two results. */
+/*
+ * Sends the fence: LOCK TABLE routing IN ACCESS SHARE MODE and the version check (ACC_ESTALE when
+ * it moved). Two results.
+ */
 bool routing_check_send(const struct routing *routing, struct pg *pg,
                         struct acc_error *err) ACC_MUST_CHECK;
 
@@ -49,20 +52,24 @@ struct packet {
 void packet_free(struct packet *packet);
 
 /*
- * Payload: byte form ('R' rows, 'I' ids, 'T' ids that are retries of parked events), uint16 tag of the kind, byte
- * length of the layout and the layout, then rows (row_encode) or 16-byte ids. The layout says how rows are walked
- * when the kind has got fields since: 'n' when null bits are there, else '-'; then 'f' or 's' for each field of 8 bytes or of a length
- * and bytes.
+ * Payload: byte form ('R' rows, 'I' ids, 'T' ids that are retries of parked events), uint16 tag of
+ * the kind, byte length of the layout and the layout, then rows (row_encode) or 16-byte ids. The
+ * layout says how rows are walked when the kind has got fields since: 'n' when null bits are there,
+ * else '-'; then 'f' or 's' for each field of 8 bytes or of a length and bytes.
  */
 
 /*
- * Appends the packet's events to rows: whole facts (texts in heap), or when it holds ids, or rows of another layout, only their ids;
- * *ids_only says which. ACC_EINPUT: cut, malformed, of another kind, or not as many as it says.
+ * Appends the packet's events to rows: whole facts (texts in heap), or when it holds ids, or rows
+ * of another layout, only their ids; *ids_only says which. ACC_EINPUT: cut, malformed, of another
+ * kind, or not as many as it says.
  */
 bool packet_decode(const struct packet *packet, const struct kind *kind, struct acc_rows *rows,
                    struct acc_heap *heap, bool *ids_only, struct acc_error *err) ACC_MUST_CHECK;
 
-/* Packets under construction for one transaction: groups new facts by (lifecycle, bucket, priority). */
+/*
+ * Packets under construction for one transaction: groups new facts by (lifecycle, bucket,
+ * priority).
+ */
 struct packet_set {
     struct packet *packets;
     size_t count, capacity;
@@ -72,8 +79,8 @@ struct packet_set {
 void packet_set_reset(struct packet_set *set);
 void packet_set_clear(struct packet_set *set);
 /*
- * Adds events for new facts: one per route of the kind. priority_of (may be NULL) is asked for lifecycles that program has with a
- * priority function.
+ * Adds events for new facts: one per route of the kind. priority_of (may be NULL) is asked for
+ * lifecycles that program has with a priority function.
  */
 void packet_set_route(struct packet_set *set, const struct routing *routing,
                       const struct program *program, const struct kind *kind, struct acc_row **rows,
@@ -82,15 +89,24 @@ void packet_set_route(struct packet_set *set, const struct routing *routing,
 void packet_set_add_id(struct packet_set *set, int16_t lifecycle, int16_t bucket, int16_t priority,
                        int16_t tries, uint16_t tag, char form, const uint8_t *id, size_t weight,
                        int64_t now_us);
-/* Adds the fact of one more event to a packet like the given one (lifecycle, bucket, priority, tries, age, payload form). */
+/*
+ * Adds the fact of one more event to a packet like the given one (lifecycle, bucket, priority,
+ * tries, age, payload form).
+ */
 void packet_set_add(struct packet_set *set, const struct packet *like, const struct kind *kind,
                     const struct acc_row *row);
-/* Numbers the packets from *counter (epoch << 32 | n) and sends their INSERT; the result has one ctid a row, in order. */
+/*
+ * Numbers the packets from *counter (epoch << 32 | n) and sends their INSERT; the result has one
+ * ctid a row, in order.
+ */
 bool queue_push_send(struct packet_set *set, struct pg *pg, int64_t *next_id,
                      struct acc_error *err) ACC_MUST_CHECK;
 bool queue_push_read(struct packet_set *set, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 
-/* Sends the fence that completes packets: deletes them and raises (ACC_ESTALE) unless all were still there. One result. */
+/*
+ * Sends the fence that completes packets: deletes them and raises (ACC_ESTALE) unless all were
+ * still there. One result.
+ */
 bool queue_done_send(struct packet **packets, size_t count, struct pg *pg,
                      struct acc_error *err) ACC_MUST_CHECK;
 
@@ -108,7 +124,10 @@ struct claim {
     int64_t shuffle_seed; /* not 0: in an order drawn from it (tests) */
     int32_t most;         /* packets */
 };
-/* Reads packets (they stay in the database until queue_done_send). *packets is an array the caller frees, each packet by packet_free. */
+/*
+ * Reads packets (they stay in the database until queue_done_send). *packets is an array the caller
+ * frees, each packet by packet_free.
+ */
 bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***packets, size_t *count,
                  struct acc_error *err) ACC_MUST_CHECK;
 /* Reads one packet by its key; *packet is NULL when it is gone. */

@@ -22,7 +22,10 @@ static void owned_array(const struct worker *worker, struct buf *out)
     pg_array_end(out, 0);
 }
 
-/* BEGIN, fence, stmt with args, packets of worker->pushes, COMMIT. A conflict leaves things as they were. */
+/*
+ * BEGIN, fence, stmt with args, packets of worker->pushes, COMMIT. A conflict leaves things as they
+ * were.
+ */
 static bool push_with(struct worker *worker, struct pg_stmt *stmt, const struct pg_args *args,
                       struct acc_error *err)
 {
@@ -96,7 +99,10 @@ static bool retries(struct worker *worker, struct acc_error *err)
     return ok;
 }
 
-/* The next old facts of a bucket: ids lie in the order of slots, so a bucket is one range of the key. */
+/*
+ * The next old facts of a bucket: ids lie in the order of slots, so a bucket is one range of the
+ * key.
+ */
 static PGresult *old_facts(struct worker *worker, const struct kind *kind, int16_t lifecycle,
                            int16_t bucket, const uint8_t *cursor, struct acc_error *err)
 {
@@ -178,11 +184,9 @@ static bool replay_one(struct worker *worker, const struct kind *kind, int16_t l
 
 static bool replays(struct worker *worker, struct acc_error *err)
 {
-    static struct pg_stmt next = {
-        .sql =
-            "SELECT r.lifecycle, r.bucket, r.cursor FROM replay r "
-               "JOIN lifecycle l ON l.id = r.lifecycle AND l.active "
-               "WHERE r.bucket = ANY($1::int2[]) LIMIT 16"};
+    static struct pg_stmt next = {.sql = "SELECT r.lifecycle, r.bucket, r.cursor FROM replay r "
+                                         "JOIN lifecycle l ON l.id = r.lifecycle AND l.active "
+                                         "WHERE r.bucket = ANY($1::int2[]) LIMIT 16"};
     struct buf buckets = {0};
     struct pg_args args = {0};
     bool ok = true;

@@ -18,10 +18,12 @@ char *heap_base;
 /* Address space without memory: pages come with the first write. */
 static char *reserve(uint64_t bytes)
 {
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (at == MAP_FAILED) {
-        fprintf(stderr, "accrete: cannot reserve %llu bytes of address space\n", (unsigned long long)bytes);
+        fprintf(stderr, "accrete: cannot reserve %llu bytes of address space\n",
+                (unsigned long long)bytes);
         abort();
     }
     return at;
@@ -82,7 +84,8 @@ void rows_reset(struct acc_rows *rows)
     uint64_t used = (uint64_t)rows->count * rows->stride;
 
     if (used > ROWS_KEEP)
-        madvise(rows->base + ROWS_KEEP, ((used + 4095) & ~UINT64_C(4095)) - ROWS_KEEP, MADV_DONTNEED);
+        madvise(rows->base + ROWS_KEEP, ((used + 4095) & ~UINT64_C(4095)) - ROWS_KEEP,
+                MADV_DONTNEED);
     rows->count = 0;
 }
 
@@ -97,8 +100,8 @@ struct acc_row *rows_add(struct acc_rows *rows, struct acc_error *err)
     return row;
 }
 
-bool row_set_bytes(struct acc_row *row, size_t field, struct acc_heap *heap, const void *data, size_t size,
-                   struct acc_error *err)
+bool row_set_bytes(struct acc_row *row, size_t field, struct acc_heap *heap, const void *data,
+                   size_t size, struct acc_error *err)
 {
     uint32_t at = heap_alloc(heap, size, err);
 
@@ -158,8 +161,8 @@ static bool array_is_whole(const struct field *field, const char *data, size_t s
     return head[1] == 0 && at == size;
 }
 
-bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *at, struct acc_heap *heap, struct acc_row *row,
-                struct acc_error *err)
+bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *at,
+                struct acc_heap *heap, struct acc_row *row, struct acc_error *err)
 {
     if (!take(data, size, at, row->id, sizeof(row->id)) ||
         (kind->has_nullable && !take(data, size, at, &row->nulls, sizeof(row->nulls))))
@@ -184,10 +187,12 @@ bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *
     }
     return true;
 cut:
-    return acc_fail(err, ACC_EINPUT, "packet payload of kind \"%s\" is cut at byte %zu of %zu", kind->name, *at, size);
+    return acc_fail(err, ACC_EINPUT, "packet payload of kind \"%s\" is cut at byte %zu of %zu",
+                    kind->name, *at, size);
 }
 
-const void *row_value(const struct kind *kind, const struct acc_row *row, size_t field, size_t *size)
+const void *row_value(const struct kind *kind, const struct acc_row *row, size_t field,
+                      size_t *size)
 {
     if (!field_is_span(&kind->fields[field])) {
         *size = 8;
@@ -197,7 +202,8 @@ const void *row_value(const struct kind *kind, const struct acc_row *row, size_t
     return heap_at(row_span(row, field));
 }
 
-bool rows_equal(const struct kind *kind, const struct acc_row *a, const struct acc_row *b, uint64_t mask)
+bool rows_equal(const struct kind *kind, const struct acc_row *a, const struct acc_row *b,
+                uint64_t mask)
 {
     for (size_t f = 0; f < kind->field_count; f++) {
         size_t an;

@@ -1,6 +1,6 @@
 /*
- * Rows: facts in memory, the heap their texts lie in, and their compact encoding for packets. The layout is
- * include/accrete/hot.h's, so that Lua reads rows without a copy.
+ * Rows: facts in memory, the heap their texts lie in, and their compact encoding for packets. The
+ * layout is include/accrete/hot.h's, so that Lua reads rows without a copy.
  */
 #pragma once
 
@@ -67,15 +67,21 @@ static inline int id_compare(const uint8_t *a, const uint8_t *b)
 bool row_set_bytes(struct acc_row *row, size_t field, struct acc_heap *heap, const void *data,
                    size_t size, struct acc_error *err) ACC_MUST_CHECK;
 
-/* Appends the row (id, nulls, values) to out; rows_decode reads it back. Host byte order: packets stay in one database. */
+/*
+ * Appends the row (id, nulls, values) to out; rows_decode reads it back. Host byte order: packets
+ * stay in one database.
+ */
 void row_encode(const struct kind *kind, const struct acc_row *row, struct buf *out);
-/* Decodes one row at *at (moved on) from data of size bytes; texts go to heap. ACC_EINPUT when cut or malformed. */
+/*
+ * Decodes one row at *at (moved on) from data of size bytes; texts go to heap. ACC_EINPUT when cut
+ * or malformed.
+ */
 bool row_decode(const struct kind *kind, const char *data, size_t size, size_t *at,
                 struct acc_heap *heap, struct acc_row *row, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Bytes that stand for the value of a field (equal values give equal bytes): used for hashing and comparing values of
- * rows from different heaps. Points into row or heap; *size is set.
+ * Bytes that stand for the value of a field (equal values give equal bytes): used for hashing and
+ * comparing values of rows from different heaps. Points into row or heap; *size is set.
  */
 const void *row_value(const struct kind *kind, const struct acc_row *row, size_t field,
                       size_t *size);
@@ -83,5 +89,8 @@ const void *row_value(const struct kind *kind, const struct acc_row *row, size_t
 bool rows_equal(const struct kind *kind, const struct acc_row *a, const struct acc_row *b,
                 uint64_t mask);
 
-/* Makes -0 a 0 and every NaN the same, so that equal values have equal bytes. Before an identity is made of the row. */
+/*
+ * Makes -0 a 0 and every NaN the same, so that equal values have equal bytes. Before an identity is
+ * made of the row.
+ */
 void row_normalise(const struct kind *kind, struct acc_row *row);

@@ -46,8 +46,9 @@ static bool apply(struct pg *pg, const char *schema, const struct program *progr
 }
 
 /*
- * Two hosts that start at once take turns. By asking, not by waiting: CONCURRENTLY waits for every snapshot, and who waits for a lock
- * holds one. For the same reason none of ours may be SERIALIZABLE here.
+ * Two hosts that start at once take turns. By asking, not by waiting: CONCURRENTLY waits for every
+ * snapshot, and who waits for a lock holds one. For the same reason none of ours may be
+ * SERIALIZABLE here.
  */
 static bool lock(struct pg *pg, const char *schema, struct acc_error *err)
 {
@@ -269,7 +270,10 @@ bool schema_activate(struct pg *pg, struct program *program, struct acc_error *e
         *err = stale;
         return false;
     }
-    /* Writers hold ACCESS SHARE to their commit: behind this lock every fact is either routed as before and committed, or not yet. */
+    /*
+     * Writers hold ACCESS SHARE to their commit: behind this lock every fact is either routed as
+     * before and committed, or not yet.
+     */
     if (!pg_do(pg, "BEGIN ISOLATION LEVEL READ COMMITTED", NULL, err))
         return false;
     if (pg_do(pg, "LOCK TABLE routing IN ACCESS EXCLUSIVE MODE", NULL, err) &&

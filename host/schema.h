@@ -1,4 +1,6 @@
-/* Schema: makes the tables, kinds' tables and indexes, lifecycles and routes of an app, additively. */
+/*
+ * Schema: makes the tables, kinds' tables and indexes, lifecycles and routes of an app, additively.
+ */
 #pragma once
 
 #include "conf/settings.h"
@@ -6,21 +8,28 @@
 #include "pg/pg.h"
 
 /*
- * Brings the schema to what program declares: base tables, kinds, nullable fields added, look-up indexes (CONCURRENTLY), roles and triggers.
- * Idempotent; each statement is its own transaction. Refuses (ACC_EINPUT) what would change identity or lose data, with the way out.
+ * Brings the schema to what program declares: base tables, kinds, nullable fields added, look-up
+ * indexes (CONCURRENTLY), roles and triggers. Idempotent; each statement is its own transaction.
+ * Refuses (ACC_EINPUT) what would change identity or lose data, with the way out.
  */
 bool schema_apply(struct pg *pg, const char *schema, const struct program *program,
                   const struct settings *settings, struct acc_error *err) ACC_MUST_CHECK;
 
-/* The base tables alone, as this version wants them, for a command on tables that an older version made. */
+/*
+ * The base tables alone, as this version wants them, for a command on tables that an older version
+ * made.
+ */
 bool schema_base(struct pg *pg, const char *schema, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Makes program the current generation: registers lifecycles, moves the routing version, queues replays of new
- * lifecycles over old facts. Sets program->generation and the ids of its lifecycles. When the modules are
- * those of the current generation, nothing changes.
+ * Makes program the current generation: registers lifecycles, moves the routing version, queues
+ * replays of new lifecycles over old facts. Sets program->generation and the ids of its lifecycles.
+ * When the modules are those of the current generation, nothing changes.
  */
 bool schema_activate(struct pg *pg, struct program *program, struct acc_error *err) ACC_MUST_CHECK;
 
-/* Sets the ids of program's lifecycles and generation from the database; ACC_ESTALE when its modules are not those of generation. */
+/*
+ * Sets the ids of program's lifecycles and generation from the database; ACC_ESTALE when its
+ * modules are not those of generation.
+ */
 bool schema_bind(struct pg *pg, struct program *program, struct acc_error *err) ACC_MUST_CHECK;

@@ -170,7 +170,10 @@ static bool name_behind(const char *statement, const char *prefix, char *name, s
     return true;
 }
 
-/* One statement of schema.sql. What makes a table or index is left out when that is there; the rest when all has been run before. */
+/*
+ * One statement of schema.sql. What makes a table or index is left out when that is there; the rest
+ * when all has been run before.
+ */
 static bool plan_statement(struct planner *p, const char *statement, bool is_known,
                            struct acc_error *err)
 {
@@ -223,8 +226,8 @@ static bool plan_statements(struct planner *p, const char *text, bool is_known,
 }
 
 /*
- * Packets of format 1 had no layout behind the kind's tag: nothing for ids, for rows what the kind's declaration says
- * (queue.h). One block, so that no packet is changed twice.
+ * Packets of format 1 had no layout behind the kind's tag: nothing for ids, for rows what the
+ * kind's declaration says (queue.h). One block, so that no packet is changed twice.
  */
 static const char from_1[] =
     "BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE packet IN ACCESS EXCLUSIVE MODE; "
@@ -496,7 +499,10 @@ out:
     return ok;
 }
 
-/* Indexes: each declared look-up has one; texts and arrays are indexed by their hash, whatever their length. */
+/*
+ * Indexes: each declared look-up has one; texts and arrays are indexed by their hash, whatever
+ * their length.
+ */
 
 static void index_expression(const struct kind *kind, const struct shape *shape, struct buf *out)
 {
@@ -667,7 +673,9 @@ static bool plan_roles(struct planner *p, struct acc_error *err)
     return true;
 }
 
-/* Settings that shape the fixpoint, frozen with the first fact; buckets, changed only when drained. */
+/*
+ * Settings that shape the fixpoint, frozen with the first fact; buckets, changed only when drained.
+ */
 
 static void plan_buckets(struct planner *p, const char *buckets, const char *has)
 {
@@ -740,7 +748,9 @@ static bool plan_settings(struct planner *p, struct acc_error *err)
     return ok;
 }
 
-/* Lifecycles: nothing is to be applied, they are registered when the modules become a generation. */
+/*
+ * Lifecycles: nothing is to be applied, they are registered when the modules become a generation.
+ */
 
 static bool plan_lifecycle(struct planner *p, const struct lifecycle *lifecycle,
                            struct acc_error *err)

@@ -1,6 +1,7 @@
 /*
- * What stands between a database and what an app declares: statements in their order, and what is refused. schema_apply runs
- * them, `accrete schema plan` shows them. Also the other way round: where the two differ (drift).
+ * What stands between a database and what an app declares: statements in their order, and what is
+ * refused. schema_apply runs them, `accrete schema plan` shows them. Also the other way round:
+ * where the two differ (drift).
  */
 #pragma once
 
@@ -22,16 +23,25 @@ struct schema_plan {
     size_t note_count;
 };
 
-/* Fills plan, changing nothing. program NULL: base tables only. A plan with refusals is not to be run. */
+/*
+ * Fills plan, changing nothing. program NULL: base tables only. A plan with refusals is not to be
+ * run.
+ */
 bool schema_plan_make(struct schema_plan *plan, struct pg *pg, const char *schema,
                       const struct program *program, const struct settings *settings,
                       struct acc_error *err) ACC_MUST_CHECK;
 void schema_plan_clear(struct schema_plan *plan);
 
-/* *is_current: the base tables have been brought to what this version wants. One look, for who is in a hurry. */
+/*
+ * *is_current: the base tables have been brought to what this version wants. One look, for who is
+ * in a hurry.
+ */
 bool schema_base_is_current(struct pg *pg, bool *is_current, struct acc_error *err) ACC_MUST_CHECK;
 
-/* The index of a declared look-up: its name (64 bytes) and what stands behind `ON table`. false: it needs none. */
+/*
+ * The index of a declared look-up: its name (64 bytes) and what stands behind `ON table`. false: it
+ * needs none.
+ */
 bool schema_index(const struct kind *kind, const struct shape *shape, char *name,
                   struct buf *expression);
 
@@ -49,7 +59,10 @@ struct drift_list {
     size_t count, capacity;
 };
 
-/* What the database has that the app does not declare, and the other way. Needs the tables to be there. */
+/*
+ * What the database has that the app does not declare, and the other way. Needs the tables to be
+ * there.
+ */
 bool schema_drift(struct drift_list *list, struct pg *pg, const char *schema,
                   const struct program *program, const struct settings *settings,
                   struct acc_error *err) ACC_MUST_CHECK;

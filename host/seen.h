@@ -1,7 +1,7 @@
 /*
- * Seen-filter: facts known committed, in RAM. A hit is always right, because facts are permanent; a miss says nothing.
- * 1-byte tags in groups of 16 beside full ids (no fingerprints: a false hit would drop a fact for ever). Grows by segments to its bound,
- * then forgets the older half.
+ * Seen-filter: facts known committed, in RAM. A hit is always right, because facts are permanent; a
+ * miss says nothing. 1-byte tags in groups of 16 beside full ids (no fingerprints: a false hit
+ * would drop a fact for ever). Grows by segments to its bound, then forgets the older half.
  */
 #pragma once
 

@@ -70,8 +70,9 @@ static bool start(struct session *session, const struct app *app, struct acc_err
 }
 
 /*
- * A command that starts the cluster for itself stops it when it is done, and others may have come to use it meanwhile. They hold
- * data_dir/guests.lock shared; who stops takes it exclusively first. Returns the descriptor, or -1 with errno EWOULDBLOCK: somebody holds it.
+ * A command that starts the cluster for itself stops it when it is done, and others may have come
+ * to use it meanwhile. They hold data_dir/guests.lock shared; who stops takes it exclusively first.
+ * Returns the descriptor, or -1 with errno EWOULDBLOCK: somebody holds it.
  */
 static int guest_lock(const char *data_dir, int operation)
 {
@@ -115,8 +116,8 @@ static bool visit(struct session *session, const struct app *app, struct acc_err
 }
 
 /*
- * Uses the cluster of whoever holds the host lock, or takes the lock and starts it. A host may just be starting or stopping, so
- * both are tried in turn.
+ * Uses the cluster of whoever holds the host lock, or takes the lock and starts it. A host may just
+ * be starting or stopping, so both are tried in turn.
  */
 static bool open_private(struct session *session, const struct app *app, struct acc_error *err)
 {
@@ -141,17 +142,26 @@ static bool open_private(struct session *session, const struct app *app, struct 
     }
 }
 
+bool app_has_server(const struct app *app)
+{
+    return app->settings.database.url != NULL || app->settings.database.url_file != NULL;
+}
+
+char *app_url(const struct app *app, struct acc_error *err)
+{
+    return app->settings.database.url != NULL ? acc_strdup(app->settings.database.url)
+                                              : read_url(app, err);
+}
+
 bool session_open(struct session *session, struct app *app, struct acc_error *err)
 {
-    const struct settings *settings = &app->settings;
     bool ok;
 
     *session = (struct session){.lock = -1, .guest = -1, .data_dir = acc_strdup(app->data_dir)};
-    if (settings->database.url == NULL && settings->database.url_file == NULL) {
+    if (!app_has_server(app)) {
         ok = open_private(session, app, err);
     } else {
-        session->conninfo = settings->database.url != NULL ? acc_strdup(settings->database.url)
-                                                           : read_url(app, err);
+        session->conninfo = app_url(app, err);
         ok = session->conninfo != NULL && connect(session, app, err);
     }
     if (!ok)
@@ -159,7 +169,10 @@ bool session_open(struct session *session, struct app *app, struct acc_error *er
     return ok;
 }
 
-/* Who came later must not lose the database because who started it is done first. Returns the lock that keeps newcomers away. */
+/*
+ * Who came later must not lose the database because who started it is done first. Returns the lock
+ * that keeps newcomers away.
+ */
 static int wait_for_guests(const char *data_dir)
 {
     for (int64_t waited_ms = 0;; waited_ms += POLL_MS) {

@@ -147,8 +147,9 @@ static void start_worker(struct master *master, struct place *place, int slot, b
 }
 
 /*
- * Crash loops back off: each start that did not live for five seconds doubles the wait. A death that was blamed on a packet waits
- * little: there are only so many before its event is dead, and others wait for them.
+ * Crash loops back off: each start that did not live for five seconds doubles the wait. A death
+ * that was blamed on a packet waits little: there are only so many before its event is dead, and
+ * others wait for them.
  */
 static void back_off(struct place *place, int64_t least_ms, int64_t most_ms)
 {
@@ -222,7 +223,10 @@ static void worker_ended(struct master *master, struct place *place, int slot, i
     bool is_quarantine = slot == QUARANTINE_SLOT;
     bool in_turn = master->page->slots[slot].packet_count > 0;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    /* The kernel's or an operator's SIGKILL says nothing against the packets; ours for standing still does. */
+    /*
+     * The kernel's or an operator's SIGKILL says nothing against the packets; ours for standing
+     * still does.
+     */
     bool is_blamed =
         (WIFSIGNALED(status) &&
          (WTERMSIG(status) != SIGKILL || master->children[slot].killed_for_ms > 0)) ||
@@ -328,7 +332,10 @@ static int wanted_workers(const struct master *master)
     return (int)(count > 0 ? count : sysconf(_SC_NPROCESSORS_ONLN));
 }
 
-/* The new generation's workers take the places; the old ones end after their batch. So do new settings. */
+/*
+ * The new generation's workers take the places; the old ones end after their batch. So do new
+ * settings.
+ */
 static void change_generation(struct master *master, int32_t generation)
 {
     if (generation == master->page->generation && !master->settings_changed)
@@ -391,9 +398,9 @@ static bool start_database(struct master *master, struct acc_error *err)
 {
     struct app *app = master->app;
 
-    if (app->settings.database.url != NULL) {
-        master->conninfo = acc_strdup(app->settings.database.url);
-        return true;
+    if (app_has_server(app)) {
+        master->conninfo = app_url(app, err);
+        return master->conninfo != NULL;
     }
     if (!master->options->embedded)
         return acc_fail(err, ACC_EINPUT,
@@ -410,7 +417,7 @@ static void check_database(struct master *master)
 {
     struct acc_error why;
 
-    if (master->app->settings.database.url != NULL || master->is_stopping)
+    if (app_has_server(master->app) || master->is_stopping)
         return;
     if (master->embedded != NULL) {
         if (embedded_alive(master->embedded, &why))
@@ -511,8 +518,7 @@ static void start_due(struct master *master)
 {
     int64_t now_us = clock_us();
 
-    if (master->is_stopping ||
-        (master->app->settings.database.url == NULL && master->embedded == NULL))
+    if (master->is_stopping || (!app_has_server(master->app) && master->embedded == NULL))
         return;
     for (int i = 0; i < master->place_count; i++) {
         int slot = master->places[i].slot < 0 && now_us >= master->places[i].start_at_us
@@ -546,7 +552,10 @@ static bool any_worker(const struct master *master)
     return false;
 }
 
-/* Asks all workers to end; those that have not by the grace time are killed: their transactions die with them. */
+/*
+ * Asks all workers to end; those that have not by the grace time are killed: their transactions die
+ * with them.
+ */
 static void drain(struct master *master, bool at_once)
 {
     master->page->draining = 1;

@@ -1,4 +1,7 @@
-/* Supervise: the master. Keeps workers and the private PostgreSQL alive; runs neither Lua nor libpq itself. */
+/*
+ * Supervise: the master. Keeps workers and the private PostgreSQL alive; runs neither Lua nor libpq
+ * itself.
+ */
 #pragma once
 
 #include "app.h"
@@ -11,7 +14,8 @@ struct supervise_options {
 };
 
 /*
- * Runs until told to stop (SIGTERM, SIGINT: drain within worker.grace; a second one abandons), or with until_fixpoint until
- * there. Returns the exit code; 1 with err filled for what it has not told itself.
+ * Runs until told to stop (SIGTERM, SIGINT: drain within worker.grace; a second one abandons), or
+ * with until_fixpoint until there. Returns the exit code; 1 with err filled for what it has not
+ * told itself.
  */
 int supervise_run(struct app *app, const struct supervise_options *options, struct acc_error *err);

@@ -8,7 +8,9 @@
 bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t generation,
                 struct acc_error *err)
 {
-    /* The advisory lock is held before the row can be seen: a row without its lock is a dead epoch. */
+    /*
+     * The advisory lock is held before the row can be seen: a row without its lock is a dead epoch.
+     */
     static const char sql[] =
         "INSERT INTO epoch (id, role, backend_pid, host, pid, generation) "
         "SELECT (SELECT coalesce(max(id), 0) + 1 FROM epoch), $1, pg_backend_pid(), $2, $3, "

@@ -4,7 +4,10 @@
 #include "kinds.h"
 #include "pg/pg.h"
 
-/* Each writer holds the advisory lock (schema, one of these + epoch) for as long as its connection lives. Buckets are below. */
+/*
+ * Each writer holds the advisory lock (schema, one of these + epoch) for as long as its connection
+ * lives. Buckets are below.
+ */
 #define EPOCH_WORKER "1048576"
 #define EPOCH_OTHER "268435456"
 
@@ -20,7 +23,10 @@ struct epoch {
 bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t generation,
                 struct acc_error *err) ACC_MUST_CHECK;
 
-/* Adds the tallies of epochs whose connection is gone to epoch 0. Any time, by anyone; conflicts are left for the next call. */
+/*
+ * Adds the tallies of epochs whose connection is gone to epoch 0. Any time, by anyone; conflicts
+ * are left for the next call.
+ */
 bool epoch_fold_dead(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 
 /* What one transaction adds. */

@@ -34,8 +34,8 @@ static bool set_session(struct worker *worker, struct acc_error *err)
     }
     PQclear(res);
     /*
-     * Our queries join a few keys to an index: any other plan is a mistake of statistics. A worker's commit need not wait for the disk:
-     * a lost tail takes its event deletes with it.
+     * Our queries join a few keys to an index: any other plan is a mistake of statistics. A
+     * worker's commit need not wait for the disk: a lost tail takes its event deletes with it.
      */
     buf_text(&sql, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = "
                    "off; SET enable_material = off; "

@@ -1,4 +1,7 @@
-/* Worker: one process, one connection, one lua_State. Takes packets, runs lifecycles, writes what they found. */
+/*
+ * Worker: one process, one connection, one lua_State. Takes packets, runs lifecycles, writes what
+ * they found.
+ */
 #pragma once
 
 #include "app.h"

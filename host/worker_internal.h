@@ -37,16 +37,21 @@ struct worker {
 };
 
 /*
- * Runs one batch of the taken packets (frees or returns each to the pool). false: the worker cannot go on (connection lost). Everything else
- * is dealt with: retried, bisected, parked.
+ * Runs one batch of the taken packets (frees or returns each to the pool). false: the worker cannot
+ * go on (connection lost). Everything else is dealt with: retried, bisected, parked.
  */
 bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct packet **taken,
                  size_t count, int64_t want, struct acc_error *err) ACC_MUST_CHECK;
 
-/* Wakes the local owners of the buckets that packets of the set fell into, other than this worker. */
+/*
+ * Wakes the local owners of the buckets that packets of the set fell into, other than this worker.
+ */
 void worker_wake_others(struct worker *worker, const struct packet_set *set);
 
-/* The loop of the quarantine worker: splits poisoned packets, runs those with tries > 0 alone, ends when there are none. */
+/*
+ * The loop of the quarantine worker: splits poisoned packets, runs those with tries > 0 alone, ends
+ * when there are none.
+ */
 bool quarantine_run(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Retries that are due and replays of new lifecycles, for owned buckets: into packets. */

@@ -152,7 +152,10 @@ static void push_remainder(struct turn *turn)
         packet_set_add(&worker->pushes, packet, turn->lifecycle->on, rows_at(data, i));
 }
 
-/* The packets that this transaction completes: those run whole, and the one that a remainder replaces. */
+/*
+ * The packets that this transaction completes: those run whole, and the one that a remainder
+ * replaces.
+ */
 static size_t completed(const struct turn *turn)
 {
     bool is_cut = turn->whole < turn->count && turn->done > turn->first[turn->whole];
@@ -262,7 +265,9 @@ static bool begin_send(struct worker *worker, struct acc_error *err)
            routing_check_send(&worker->routing, &worker->pg, err);
 }
 
-/* Everything of the turn in one pipeline. with_completion is false for a part of an event (flush). */
+/*
+ * Everything of the turn in one pipeline. with_completion is false for a part of an event (flush).
+ */
 static bool write_all(struct turn *turn, bool with_completion, struct acc_error *err)
 {
     struct worker *worker = turn->worker;
@@ -380,7 +385,10 @@ static void learn_pace(struct turn *turn)
     }
 }
 
-/* A large event's finds so far, written in the middle of its callback. The batch goes on with empty find buffers. */
+/*
+ * A large event's finds so far, written in the middle of its callback. The batch goes on with empty
+ * find buffers.
+ */
 static bool flush(struct batch *batch, struct acc_error *err)
 {
     struct turn *turn = batch->flush_context;
@@ -466,7 +474,10 @@ static void abandon(struct worker *worker)
         (void)!pg_do(&worker->pg, "ROLLBACK", NULL, &err);
 }
 
-/* The routing moved (read it again), or our packets are gone (drop what we hold). *is_ours tells whether to run again. */
+/*
+ * The routing moved (read it again), or our packets are gone (drop what we hold). *is_ours tells
+ * whether to run again.
+ */
 static bool refresh(struct worker *worker, bool *is_ours, struct acc_error *err)
 {
     int64_t version = worker->routing.version;
@@ -493,7 +504,10 @@ static void end_turn(struct turn *turn)
     learn_pace(turn);
     retract(worker);
     if (turn->is_first_delivery) {
-        /* Those begun count as delivered, or one whose finds end the batch would never be completed. */
+        /*
+         * Those begun count as delivered, or one whose finds end the batch would never be
+         * completed.
+         */
         for (size_t i = 0; i < turn->count && turn->first[i] < turn->done; i++)
             turn->packets[i]->is_redelivered = true;
         give_back(turn, 0);
@@ -528,7 +542,9 @@ static bool try_turn(struct turn *turn, uint32_t limit, struct acc_error *err)
     return compute(turn, err) && write_turn(turn, err);
 }
 
-/* An error that is this one event's: it is parked, with the turn's other events left for the next. */
+/*
+ * An error that is this one event's: it is parked, with the turn's other events left for the next.
+ */
 static bool park_alone(struct turn *turn, const struct acc_error *why, struct acc_error *err)
 {
     struct batch *batch = turn->worker->batch;

@@ -1,4 +1,7 @@
-/* Files of the repository that are built into the program: Lua modules, SQL, accrete/hot.h. CMake generates the table. */
+/*
+ * Files of the repository that are built into the program: Lua modules, SQL, accrete/hot.h. CMake
+ * generates the table.
+ */
 #pragma once
 
 #include <stddef.h>

@@ -29,8 +29,8 @@ void lines_init_reader(struct lines *lines, lines_read_fn *read, void *context, 
 void lines_clear(struct lines *lines);
 
 /*
- * The next line without its newline, valid until the next call; the last one need not have a newline. A byte order mark at
- * the very start is dropped. LINES_FAILED: reading failed (ACC_ESYS).
+ * The next line without its newline, valid until the next call; the last one need not have a
+ * newline. A byte order mark at the very start is dropped. LINES_FAILED: reading failed (ACC_ESYS).
  */
 enum lines_result lines_next(struct lines *lines, const char **line, size_t *size,
                              struct acc_error *err) ACC_MUST_CHECK;
@@ -39,6 +39,9 @@ enum lines_result lines_next(struct lines *lines, const char **line, size_t *siz
 bool lines_peek(struct lines *lines, size_t want, const char **data, size_t *size,
                 struct acc_error *err) ACC_MUST_CHECK;
 
-/* All that is left, as one piece, valid until lines_clear. ACC_EINPUT when it is more than max bytes. */
+/*
+ * All that is left, as one piece, valid until lines_clear. ACC_EINPUT when it is more than max
+ * bytes.
+ */
 bool lines_rest(struct lines *lines, size_t max, const char **data, size_t *size,
                 struct acc_error *err) ACC_MUST_CHECK;

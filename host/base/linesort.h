@@ -9,7 +9,10 @@
 /* Lines on their way to be sorted by their bytes. */
 struct linesort;
 
-/* dir: where temporary files go; they have no name, so that nothing is left behind. run_bytes: memory for lines. */
+/*
+ * dir: where temporary files go; they have no name, so that nothing is left behind. run_bytes:
+ * memory for lines.
+ */
 struct linesort *linesort_new(const char *dir, size_t run_bytes);
 void linesort_free(struct linesort *sort);
 

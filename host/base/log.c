@@ -74,7 +74,10 @@ static size_t escape_bytes(const char *text, size_t bytes)
     return 6;
 }
 
-/* Adds text as the inside of a JSON string. is_escaped: a backslash that starts a JSON escape stays as it is. */
+/*
+ * Adds text as the inside of a JSON string. is_escaped: a backslash that starts a JSON escape stays
+ * as it is.
+ */
 static void add_string(struct buf *out, const char *text, size_t bytes, bool is_escaped)
 {
     size_t valid = utf8_valid_prefix(text, bytes);

@@ -1,4 +1,7 @@
-/* Logging: one line a message on stderr, `key=value` or JSON, with UTC time, level and pid. Never a secret. */
+/*
+ * Logging: one line a message on stderr, `key=value` or JSON, with UTC time, level and pid. Never a
+ * secret.
+ */
 #pragma once
 
 #include "base/error.h"
@@ -11,10 +14,11 @@ bool log_level_of(const char *name, enum log_level *level); /* false: unknown na
 bool log_enabled(enum log_level level);
 
 /*
- * log_write(LOG_INFO, "worker", "event", "batch done", "events", "%d", 12, ..., NULL) is unwieldy in C, so a line is one
- * format that is already key=value: log_info("worker", "lifecycle=%s events=%d", name, n) prints
- * `2026-11-22T10:00:00.123Z level=info pid=12 at=worker lifecycle=fold events=12`. In JSON the same pairs become members;
- * a value with blanks must be written as key="quoted text" (log_quote does it).
+ * log_write(LOG_INFO, "worker", "event", "batch done", "events", "%d", 12, ..., NULL) is unwieldy
+ * in C, so a line is one format that is already key=value: log_info("worker", "lifecycle=%s
+ * events=%d", name, n) prints `2026-11-22T10:00:00.123Z level=info pid=12 at=worker lifecycle=fold
+ * events=12`. In JSON the same pairs become members; a value with blanks must be written as
+ * key="quoted text" (log_quote does it).
  */
 void log_line(enum log_level level, const char *at, const char *fmt, ...) ACC_PRINTF(3, 4);
 #define log_error(at, ...) log_line(LOG_ERROR, at, __VA_ARGS__)
@@ -22,5 +26,8 @@ void log_line(enum log_level level, const char *at, const char *fmt, ...) ACC_PR
 #define log_info(at, ...) log_line(LOG_INFO, at, __VA_ARGS__)
 #define log_debug(at, ...) log_line(LOG_DEBUG, at, __VA_ARGS__)
 
-/* text as a quoted value: quotes, backslashes and control characters escaped. Valid until the fourth call from now. */
+/*
+ * text as a quoted value: quotes, backslashes and control characters escaped. Valid until the
+ * fourth call from now.
+ */
 const char *log_quote(const char *text);

@@ -1,4 +1,7 @@
-/* Strict UTF-8: no surrogates, no overlong forms, nothing beyond U+10FFFF. U+0000 is valid here; look for it by memchr. */
+/*
+ * Strict UTF-8: no surrogates, no overlong forms, nothing beyond U+10FFFF. U+0000 is valid here;
+ * look for it by memchr.
+ */
 #pragma once
 
 #include <stddef.h>

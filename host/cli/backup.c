@@ -10,7 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Facts at the moment that the dump will see, by kind. The snapshot lives as long as this transaction. */
+/*
+ * Facts at the moment that the dump will see, by kind. The snapshot lives as long as this
+ * transaction.
+ */
 static bool take_snapshot(struct pg *pg, char **snapshot, json_t *counts, struct acc_error *err)
 {
     static const char sql[] = "SELECT k.name, coalesce(sum(t.new), 0)::int8 FROM kind k LEFT JOIN "

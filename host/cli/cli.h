@@ -1,6 +1,7 @@
 /*
- * The command line: one table a command says what it takes; parsing, --help, messages and, from the same tables, man page
- * and completion follow. Exit codes: 0 done, 1 failed, 2 misuse. Nothing but results goes to stdout.
+ * The command line: one table a command says what it takes; parsing, --help, messages and, from the
+ * same tables, man page and completion follow. Exit codes: 0 done, 1 failed, 2 misuse. Nothing but
+ * results goes to stdout.
  */
 #pragma once
 
@@ -92,14 +93,17 @@ extern const struct cli_option cli_common[];
 extern const struct cli_command *const cli_commands[];
 
 /*
- * Parses argv after the command's name; argv[0] is not looked at. Permutes argv. command NULL: common options up to the
- * first argument. false: misuse, the message has been printed.
+ * Parses argv after the command's name; argv[0] is not looked at. Permutes argv. command NULL:
+ * common options up to the first argument. false: misuse, the message has been printed.
  */
 bool cli_parse(struct cli *cli, const struct cli_command *command, int argc,
                char **argv) ACC_MUST_CHECK;
 void cli_clear(struct cli *cli);
 
-/* Whether an option was given; its value; its value as a number (initial when not given). Names that are not in the table end the process. */
+/*
+ * Whether an option was given; its value; its value as a number (initial when not given). Names
+ * that are not in the table end the process.
+ */
 bool cli_has(const struct cli *cli, const char *name);
 const char *cli_value(const struct cli *cli, const char *name);
 /* The n-th value of an option that may be repeated, from 0; NULL: there are no more. */
@@ -124,7 +128,10 @@ void cli_note(const struct cli *cli, const char *fmt, ...) ACC_PRINTF(2, 3);
 /* Opens the app as the command line says. false: printed, and *exit_code set. */
 bool cli_app(struct cli *cli, struct app *app, int *exit_code) ACC_MUST_CHECK;
 
-/* Raises the log level from info to warn where only a host should be that talkative. cli_app does it. */
+/*
+ * Raises the log level from info to warn where only a host should be that talkative. cli_app does
+ * it.
+ */
 void cli_quiet(const struct cli *cli, const struct settings *settings);
 
 /* Whether out is a terminal that may be coloured (NO_COLOR is not set). */
@@ -133,7 +140,10 @@ bool cli_is_coloured(FILE *out);
 const char *cli_grouped(int64_t value);
 /* The first line of text, cut at size, with what could disturb a terminal replaced. */
 void cli_first_line(const char *text, char *out, size_t size);
-/* Prints a value as JSON with a newline on stdout and releases it; the exit code, 1 when stdout cannot be written. */
+/*
+ * Prints a value as JSON with a newline on stdout and releases it; the exit code, 1 when stdout
+ * cannot be written.
+ */
 int cli_print_json(const struct cli *cli, json_t *value);
 /* Flushes stdout; the exit code is 1 (with a message) when that fails, else code. */
 int cli_flush(const struct cli *cli, int code);

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Words that stand for themselves in a usage line: "plan | apply", "[list | show EVENT]". Separated by blanks; caller frees. */
+/*
+ * Words that stand for themselves in a usage line: "plan | apply", "[list | show EVENT]". Separated
+ * by blanks; caller frees.
+ */
 static char *words_of_usage(const struct cli_command *command)
 {
     struct buf words = {0};
@@ -390,7 +393,9 @@ void completion_write(const char *shell, FILE *out)
         write_fish(out);
 }
 
-/* The kinds of the app, by the names of their files: no module is run because somebody pressed Tab. */
+/*
+ * The kinds of the app, by the names of their files: no module is run because somebody pressed Tab.
+ */
 static int print_kinds(struct cli *cli)
 {
     struct app app;

@@ -105,7 +105,10 @@ static bool resolve(struct cli *cli, struct work *work, struct wanted *wanted, i
     return true;
 }
 
-/* Without the explorer's indexes all facts are searched: once, for the fact itself, in bounded time. */
+/*
+ * Without the explorer's indexes all facts are searched: once, for the fact itself, in bounded
+ * time.
+ */
 static int read_down(struct cli *cli, struct provenance *provenance, const uint8_t *id,
                      const uint8_t *after)
 {

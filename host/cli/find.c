@@ -37,7 +37,10 @@ static bool show_match(void *context, const struct explorer_fact *fact, struct a
     return true;
 }
 
-/* One fact is the answer. Several are a question, which goes to stderr; a program gets them all the same. */
+/*
+ * One fact is the answer. Several are a question, which goes to stderr; a program gets them all the
+ * same.
+ */
 static int show(struct cli *cli, struct work *work, const uint8_t *ids, size_t count)
 {
     size_t shown = count > MATCHES_MAX ? MATCHES_MAX : count;

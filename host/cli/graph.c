@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 /*
- * The shape comes from the modules, the figures from the tallies:
- * {"kinds": [{name, facts, ingested}], "lifecycles": [{name, on, friends, monotone, done, early, ..., finds: [{kind, new,
+ * The shape comes from the modules, the figures from the tallies: {"kinds": [{name, facts,
+ * ingested}], "lifecycles": [{name, on, friends, monotone, done, early, ..., finds: [{kind, new,
  * repeats, contradictions, per_event}]}]}
  */
 struct graph {

@@ -46,7 +46,10 @@ static bool is_script(const struct cli *cli)
     return cli_value(cli, "eval") == NULL && cli->argc > 0;
 }
 
-/* The app around us, if there is one; a wrong --app or a broken accrete.yaml is an error all the same. */
+/*
+ * The app around us, if there is one; a wrong --app or a broken accrete.yaml is an error all the
+ * same.
+ */
 static bool find_app(struct cli *cli, struct place *place, int *exit_code)
 {
     const char *env = getenv("ACCRETE_APP");

@@ -349,7 +349,9 @@ static void add_load_friends(struct buf *text, const struct sketch *sketch)
     buf_text(text, "\nend\n\n");
 }
 
-/* How process_data calls what look-up i found: "paths"; a second look-up of a kind gets its number. */
+/*
+ * How process_data calls what look-up i found: "paths"; a second look-up of a kind gets its number.
+ */
 static void add_rows_name(struct buf *text, const struct sketch *sketch, size_t i)
 {
     size_t before = 0;

@@ -1,4 +1,7 @@
-/* Progress on stderr: a bar with rate and time left on a terminal, a plain line now and then otherwise. */
+/*
+ * Progress on stderr: a bar with rate and time left on a terminal, a plain line now and then
+ * otherwise.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -15,7 +18,10 @@ struct progress {
 
 /* what is borrowed. is_wanted false: shows nothing ever. */
 void progress_begin(struct progress *progress, const char *what, bool is_wanted);
-/* count: things done so far; done of progress->total tells how far that is. Shows at most some times a second. */
+/*
+ * count: things done so far; done of progress->total tells how far that is. Shows at most some
+ * times a second.
+ */
 void progress_show(struct progress *progress, int64_t count, int64_t done);
 /* Takes the bar away, before something else is written. */
 void progress_hide(struct progress *progress);

@@ -25,7 +25,10 @@ static const char *text(const json_t *object, const char *name)
     return value == NULL ? "" : value;
 }
 
-/* One JSON object a row: names says the columns, each a text but for those that begin with #, which are int8. */
+/*
+ * One JSON object a row: names says the columns, each a text but for those that begin with #, which
+ * are int8.
+ */
 static json_t *objects(const PGresult *res, const char *const *names)
 {
     json_t *list = json_array();
@@ -246,7 +249,10 @@ static int list(struct cli *cli, struct work *work)
     return cli_flush(cli, CLI_DONE);
 }
 
-/* The fact of an event as JSON, or null: facts are permanent, but the module of its kind may be gone. */
+/*
+ * The fact of an event as JSON, or null: facts are permanent, but the module of its kind may be
+ * gone.
+ */
 static json_t *fact_of(struct cli *cli, struct work *work, const char *kind, const uint8_t *id)
 {
     struct buf sql = {0};

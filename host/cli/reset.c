@@ -31,7 +31,10 @@ static bool is_in(const char *const *names, const char *name)
     return false;
 }
 
-/* A server that outlived its host shuts down by itself; its files are not pulled away from under it. */
+/*
+ * A server that outlived its host shuts down by itself; its files are not pulled away from under
+ * it.
+ */
 static bool wait_for_server(const struct app *app, struct acc_error *err)
 {
     char *path = acc_format("%s/pg/postmaster.pid", app->data_dir);

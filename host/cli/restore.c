@@ -145,8 +145,8 @@ static bool load(struct restore *r, const char *file, struct acc_error *err)
 }
 
 /*
- * Whoever wrote is not there any more: its tallies are added to those of epoch 0. Its number stays, since numbers of batches and packets
- * are made of it, and the next writer gets the next one.
+ * Whoever wrote is not there any more: its tallies are added to those of epoch 0. Its number stays,
+ * since numbers of batches and packets are made of it, and the next writer gets the next one.
  */
 static bool end_epochs(struct pg *pg, struct acc_error *err)
 {

@@ -37,7 +37,10 @@ static void on_nothing(int signal_number)
 
 static const int endings[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
 
-/* The signals are blocked but while we wait, so that none is missed between a look at the flags and the wait. */
+/*
+ * The signals are blocked but while we wait, so that none is missed between a look at the flags and
+ * the wait.
+ */
 static void set_signals(bool is_on)
 {
     struct sigaction act = {.sa_handler = is_on ? on_end : SIG_DFL};
@@ -153,7 +156,9 @@ void screen_alarm(struct screen *screen)
     screen->is_next_alarm = true;
 }
 
-/* Bytes of text that take no more than so many columns; what would disturb a terminal is replaced. */
+/*
+ * Bytes of text that take no more than so many columns; what would disturb a terminal is replaced.
+ */
 static size_t clean(char *text, size_t columns)
 {
     size_t n = 0;

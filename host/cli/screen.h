@@ -1,4 +1,7 @@
-/* A terminal that is drawn anew as a whole, and given back as it was: at the end, on signals, when stopped. */
+/*
+ * A terminal that is drawn anew as a whole, and given back as it was: at the end, on signals, when
+ * stopped.
+ */
 #pragma once
 
 #include "base/buf.h"

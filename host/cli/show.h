@@ -24,7 +24,10 @@ bool show_columns_read(struct show_columns *columns, const struct kind *kind, co
                        struct acc_error *err) ACC_MUST_CHECK;
 const char *show_column_name(const struct show_columns *columns, size_t c);
 
-/* Appends one value: as JSON; as a CSV cell, guarded against spreadsheets; as legible text of one line. */
+/*
+ * Appends one value: as JSON; as a CSV cell, guarded against spreadsheets; as legible text of one
+ * line.
+ */
 void show_json(const struct show_columns *columns, size_t c, const struct explorer_fact *fact,
                struct buf *out);
 void show_csv(const struct show_columns *columns, size_t c, const struct explorer_fact *fact,
@@ -32,7 +35,10 @@ void show_csv(const struct show_columns *columns, size_t c, const struct explore
 void show_text(const struct show_columns *columns, size_t c, const struct explorer_fact *fact,
                struct buf *out);
 
-/* `{"from":1,"to":2}`, and the same for people: cut at width characters (0: not at all), nothing that disturbs a terminal. */
+/*
+ * `{"from":1,"to":2}`, and the same for people: cut at width characters (0: not at all), nothing
+ * that disturbs a terminal.
+ */
 void show_fields_json(const struct kind *kind, const struct acc_row *row, struct buf *out);
 void show_legible(const char *text, size_t size, size_t width, struct buf *out);
 
@@ -55,8 +61,9 @@ void show_table_clear(struct show_table *table);
 const char *show_id(const uint8_t *id);
 
 /*
- * The one fact whose id begins with digits, of kind or (NULL) of any kind. false: printed, with the candidates if there are
- * several, and *exit_code set. name is the argument or option, for messages.
+ * The one fact whose id begins with digits, of kind or (NULL) of any kind. false: printed, with the
+ * candidates if there are several, and *exit_code set. name is the argument or option, for
+ * messages.
  */
 bool show_resolve(struct cli *cli, struct work *work, const struct kind *kind, const char *name,
                   const char *digits, uint8_t id[16], int *exit_code) ACC_MUST_CHECK;

@@ -110,8 +110,9 @@ static void disconnect(struct top *top)
 }
 
 /*
- * In the live view the private cluster is never started, since a host that wants to start would have to wait for us; nor is one looked
- * at that a command has started, since it waits for its guests. Only a host's.
+ * In the live view the private cluster is never started, since a host that wants to start would
+ * have to wait for us; nor is one looked at that a command has started, since it waits for its
+ * guests. Only a host's.
  */
 static bool connect(struct top *top, int *exit_code)
 {

@@ -36,8 +36,8 @@ static bool count_workers(struct pg *pg, int64_t *count, struct acc_error *err)
 }
 
 /*
- * The fixpoint was reached by commits that may be on no disk yet. One that waits for the disk is behind them all, so that the
- * answer survives a crash.
+ * The fixpoint was reached by commits that may be on no disk yet. One that waits for the disk is
+ * behind them all, so that the answer survives a crash.
  */
 static bool make_durable(struct pg *pg, struct acc_error *err)
 {

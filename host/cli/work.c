@@ -46,8 +46,8 @@ static bool has_generation(struct pg *pg, bool *has, struct acc_error *err)
 }
 
 /*
- * Workers of a running host read the rows of packets as their own kinds say. A kind can only have got fields since
- * (schema_apply refuses all else), so comparing how many there are is enough.
+ * Workers of a running host read the rows of packets as their own kinds say. A kind can only have
+ * got fields since (schema_apply refuses all else), so comparing how many there are is enough.
  */
 static bool check_kinds(struct work *work, struct acc_error *err)
 {

@@ -20,8 +20,9 @@ struct work {
 };
 
 /*
- * Opens the app and, with WORK_KINDS or WORK_PROGRAM, its modules; the database comes later, so that arguments can be
- * checked before a cluster is started. false: the message is printed, *exit_code set, nothing is left open.
+ * Opens the app and, with WORK_KINDS or WORK_PROGRAM, its modules; the database comes later, so
+ * that arguments can be checked before a cluster is started. false: the message is printed,
+ * *exit_code set, nothing is left open.
  */
 bool work_open(struct cli *cli, struct work *work, unsigned needs, int *exit_code) ACC_MUST_CHECK;
 /* Opens the database. On false work_close is still due. */

@@ -44,7 +44,10 @@ static const struct unit *units_of(const struct option *option)
     return option->type == OPTION_BYTES ? byte_units : no_units;
 }
 
-/* Reads `12MiB` into 12 * 2^20. A sign, a fraction, an unknown unit or too large a number does not fit. */
+/*
+ * Reads `12MiB` into 12 * 2^20. A sign, a fraction, an unknown unit or too large a number does not
+ * fit.
+ */
 static bool parse_number(const struct unit *units, const char *text, int64_t *value)
 {
     int64_t number = 0;

@@ -41,13 +41,18 @@ extern const size_t option_section_count;
 /* The option of that dotted name, or NULL. */
 const struct option *option_find(const char *name);
 
-/* The option, or where name has no dot the section, that was probably meant, or NULL. Borrowed from the table. */
+/*
+ * The option, or where name has no dot the section, that was probably meant, or NULL. Borrowed from
+ * the table.
+ */
 const char *option_nearest(const char *name);
 
 /* The part of an option's name after the dot. */
 const char *option_leaf(const struct option *option);
 
-/* Reads text into the option's place in settings. false: it does not fit, and nothing was changed. */
+/*
+ * Reads text into the option's place in settings. false: it does not fit, and nothing was changed.
+ */
 bool option_parse(const struct option *option, const char *text, struct settings *settings);
 
 /* Adds the value as option_parse reads it; nothing when it is unset. */

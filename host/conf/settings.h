@@ -1,6 +1,7 @@
 /*
- * Every option of accrete, in one struct. One table row in settings.c (name, type, unit, range, default, reloadable,
- * one sentence) makes the YAML parser, config/accrete.yaml, --help-config and the ACCRETE_A__B environment names.
+ * Every option of accrete, in one struct. One table row in settings.c (name, type, unit, range,
+ * default, reloadable, one sentence) makes the YAML parser, config/accrete.yaml, --help-config and
+ * the ACCRETE_A__B environment names.
  */
 #pragma once
 
@@ -81,22 +82,32 @@ void settings_init(struct settings *settings);
 void settings_clear(struct settings *settings);
 
 /*
- * Reads a YAML file over settings. Unknown key, wrong type, out of range: all errors of the file at once, one a line,
- * as `file:line:col: worker.count: wanted 1..256, got "many"`, in *messages (caller frees); err says how many.
- * On failure settings are unchanged. A file that does not exist is ACC_ESYS.
+ * Reads a YAML file over settings. Unknown key, wrong type, out of range: all errors of the file at
+ * once, one a line, as `file:line:col: worker.count: wanted 1..256, got "many"`, in *messages
+ * (caller frees); err says how many. On failure settings are unchanged. A file that does not exist
+ * is ACC_ESYS.
  */
 bool settings_read_file(struct settings *settings, const char *path, char **messages,
                         struct acc_error *err) ACC_MUST_CHECK;
 
-/* Applies ACCRETE_A__B=value of the environment; ACCRETE_APP alone is not an option. An unknown ACCRETE_A__B is an error. */
+/*
+ * Applies ACCRETE_A__B=value of the environment; ACCRETE_APP alone is not an option. An unknown
+ * ACCRETE_A__B is an error.
+ */
 bool settings_read_env(struct settings *settings, char **environment, char **messages,
                        struct acc_error *err) ACC_MUST_CHECK;
 
-/* Sets one option by its dotted name ("worker.count") from text, as the environment and `--set` do. where names the source. */
+/*
+ * Sets one option by its dotted name ("worker.count") from text, as the environment and `--set` do.
+ * where names the source.
+ */
 bool settings_set(struct settings *settings, const char *where, const char *name, const char *value,
                   struct acc_error *err) ACC_MUST_CHECK;
 
-/* The value of an option in the form settings_set takes, or NULL when unset. Caller frees. NULL also for an unknown name. */
+/*
+ * The value of an option in the form settings_set takes, or NULL when unset. Caller frees. NULL
+ * also for an unknown name.
+ */
 char *settings_get(const struct settings *settings, const char *name);
 
 /* The app's own setting of that name, or NULL; borrowed. */

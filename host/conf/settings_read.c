@@ -53,7 +53,10 @@ static bool finish(struct reader *reader, struct settings *settings, char **mess
                     reader->errors == 1 ? "error" : "errors");
 }
 
-/* Starts a message with its place; the caller adds the rest and a newline. Lines and columns count from 1. */
+/*
+ * Starts a message with its place; the caller adds the rest and a newline. Lines and columns count
+ * from 1.
+ */
 static struct buf *complain_at(struct reader *reader, yaml_mark_t mark)
 {
     reader->errors++;
@@ -139,7 +142,10 @@ static void complain_unknown(struct reader *reader, const char *name, yaml_mark_
     buf_text(out, "\n");
 }
 
-/* The text of the key of pair; NULL when it cannot be one, or stands there for the second time, which is then told. */
+/*
+ * The text of the key of pair; NULL when it cannot be one, or stands there for the second time,
+ * which is then told.
+ */
 static const char *key_of(struct reader *reader, const yaml_node_t *map,
                           const yaml_node_pair_t *pair, const char *section)
 {

@@ -38,7 +38,10 @@ static void end_cell(struct csv *csv)
     cell->size = csv->text.size - cell->at;
 }
 
-/* Text inside quotes from *at on, to the closing quote or the end of the line. True when it was closed. */
+/*
+ * Text inside quotes from *at on, to the closing quote or the end of the line. True when it was
+ * closed.
+ */
 static bool take_quoted(struct csv *csv, const char *line, size_t size, size_t *at)
 {
     while (*at < size) {
@@ -73,7 +76,10 @@ static bool take_plain(struct csv *csv, const char *line, size_t size, size_t *a
     return true;
 }
 
-/* Cuts a line into cells. False with err when it is not CSV; csv->is_open when it ends inside quotes. */
+/*
+ * Cuts a line into cells. False with err when it is not CSV; csv->is_open when it ends inside
+ * quotes.
+ */
 static bool split(struct csv *csv, const char *line, size_t size, struct acc_error *err)
 {
     size_t plain_size =

@@ -1,7 +1,7 @@
 /*
- * CSV as RFC 4180 has it: a line of field names, then one fact a record; values may stand in double quotes, and then hold
- * commas, newlines and doubled quotes. An empty value without quotes is NULL in a nullable field. Lines are given; where
- * they come from is the caller's.
+ * CSV as RFC 4180 has it: a line of field names, then one fact a record; values may stand in double
+ * quotes, and then hold commas, newlines and doubled quotes. An empty value without quotes is NULL
+ * in a nullable field. Lines are given; where they come from is the caller's.
  */
 #pragma once
 
@@ -20,7 +20,9 @@ struct csv_name {
     bool is_met;        /* set when a header has it */
 };
 
-/* A reader in the middle of its records. Zeroed but for kind and names it is ready for the header. */
+/*
+ * A reader in the middle of its records. Zeroed but for kind and names it is ready for the header.
+ */
 struct csv {
     const struct kind *kind;
     struct csv_name *names; /* columns that are not called like their field; borrowed */
@@ -41,11 +43,17 @@ enum csv_result {
     CSV_FAILED, /* header unusable (ACC_EINPUT), or rows or heap full (ACC_ELIMIT) */
 };
 
-/* Takes one line without its newline; "\r" before the newline is ignored. err is set for CSV_BAD and CSV_FAILED. */
+/*
+ * Takes one line without its newline; "\r" before the newline is ignored. err is set for CSV_BAD
+ * and CSV_FAILED.
+ */
 enum csv_result csv_line(struct csv *csv, const struct values_target *target, const char *line,
                          size_t size, struct acc_error *err) ACC_MUST_CHECK;
 
-/* After the last line: CSV_BAD when a quote is still open, CSV_FAILED when there was no header, else CSV_NONE. */
+/*
+ * After the last line: CSV_BAD when a quote is still open, CSV_FAILED when there was no header,
+ * else CSV_NONE.
+ */
 enum csv_result csv_end(const struct csv *csv, struct acc_error *err) ACC_MUST_CHECK;
 
 void csv_clear(struct csv *csv);

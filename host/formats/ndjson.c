@@ -1,6 +1,7 @@
 #include "formats/ndjson.h"
 
 #include "base/log.h"
+#include "formats/flat.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -76,22 +77,32 @@ static bool add(const struct values_target *target, const struct kind *kind, jso
     return true;
 }
 
+bool ndjson_line_whole(const struct values_target *target, const struct kind *kind,
+                       const char *line, size_t size, const struct kind **of, struct acc_error *err)
+{
+    json_error_t why;
+    json_t *object =
+        json_loadb(line, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+
+    if (object == NULL)
+        return acc_fail(err, ACC_EINPUT, "not JSON: %s (column %d)", why.text, why.column);
+    bool ok = add(target, kind, object, of, err);
+    json_decref(object);
+    return ok;
+}
+
 bool ndjson_line(const struct values_target *target, const struct kind *kind, const char *line,
                  size_t size, const struct kind **of, struct acc_error *err)
 {
-    json_error_t why;
-
     if (is_blank(line, size)) {
         *of = NULL;
         return true;
     }
     if (!values_check_utf8("line", line, size, err))
         return false;
-    json_t *object =
-        json_loadb(line, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
-    if (object == NULL)
-        return acc_fail(err, ACC_EINPUT, "not JSON: %s (column %d)", why.text, why.column);
-    bool ok = add(target, kind, object, of, err);
-    json_decref(object);
-    return ok;
+    const struct kind *flat = flat_line(target, kind, line, size);
+    if (flat == NULL)
+        return ndjson_line_whole(target, kind, line, size, of, err);
+    *of = flat;
+    return true;
 }

@@ -10,8 +10,8 @@ struct text_fields {
 };
 
 /*
- * Chooses them: body is the field given by name, or the only text field, or the second of two (the first is the title). All other
- * fields must be nullable. ACC_EINPUT says what the kind lacks.
+ * Chooses them: body is the field given by name, or the only text field, or the second of two (the
+ * first is the title). All other fields must be nullable. ACC_EINPUT says what the kind lacks.
  */
 bool text_choose(const struct kind *kind, const char *body, struct text_fields *fields,
                  struct acc_error *err) ACC_MUST_CHECK;

@@ -126,7 +126,7 @@ static ptrdiff_t take_gzip(struct unpack *unpack, char *data, size_t size, struc
     return (ptrdiff_t)(size - gzip->avail_out);
 }
 
-static ptrdiff_t take_zstd(struct unpack *unpack, char *data, size_t size, struct acc_error *err)
+static ptrdiff_t take_zstd(struct unpack *unpack, void *data, size_t size, struct acc_error *err)
 {
     ZSTD_inBuffer in = {unpack->chunk + unpack->at, unpack->count, 0};
     ZSTD_outBuffer out = {data, size, 0};

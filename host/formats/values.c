@@ -69,7 +69,10 @@ static const char *wanted(const struct field *field)
     return field->is_array ? arrays[field->type] : field_type_name(field->type);
 }
 
-/* text for a message: quoted, safe for a terminal, not too long. Valid until the fourth call from now. */
+/*
+ * text for a message: quoted, safe for a terminal, not too long. Valid until the fourth call from
+ * now.
+ */
 static const char *shown(const char *text, size_t size)
 {
     char copy[SHOWN_BYTES + 4];
@@ -162,7 +165,10 @@ static bool read_whole(const char *text, size_t size, int64_t *out)
     return true;
 }
 
-/* A decimal number, NaN, Infinity or -Infinity; not what else strtod takes (hex, blanks, "infinite"). */
+/*
+ * A decimal number, NaN, Infinity or -Infinity; not what else strtod takes (hex, blanks,
+ * "infinite").
+ */
 static bool read_float(const char *text, size_t size, double *out)
 {
     static const struct {

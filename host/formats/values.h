@@ -1,6 +1,7 @@
 /*
- * Values from outside into the fields of rows: type, range, UTF-8 and size are checked, and a refusal says which field,
- * what was wanted and what came. The readers of all formats end here; they know neither files nor the network.
+ * Values from outside into the fields of rows: type, range, UTF-8 and size are checked, and a
+ * refusal says which field, what was wanted and what came. The readers of all formats end here;
+ * they know neither files nor the network.
  */
 #pragma once
 
@@ -25,14 +26,17 @@ const struct kind *values_kind(const struct values_target *target, const char *n
 /* The field of that name, or -1 with "unknown field" and what was probably meant. */
 int values_field(const struct kind *kind, const char *name, struct acc_error *err) ACC_MUST_CHECK;
 
-/* Fills field of row from a parsed JSON value; null for a nullable field only. ACC_EINPUT, or ACC_ELIMIT when the heap is full. */
+/*
+ * Fills field of row from a parsed JSON value; null for a nullable field only. ACC_EINPUT, or
+ * ACC_ELIMIT when the heap is full.
+ */
 bool values_set_json(const struct values_target *target, const struct kind *kind, size_t field,
                      const struct json_t *value, struct acc_row *row,
                      struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Fills field of row from text, as CSV has it: texts as they are, numbers and words as in JSON without quotes (bool also t f
- * 1 0), bytes as hex, json and arrays as JSON text.
+ * Fills field of row from text, as CSV has it: texts as they are, numbers and words as in JSON
+ * without quotes (bool also t f 1 0), bytes as hex, json and arrays as JSON text.
  */
 bool values_set_text(const struct values_target *target, const struct kind *kind, size_t field,
                      const char *text, size_t size, struct acc_row *row,

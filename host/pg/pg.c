@@ -284,7 +284,10 @@ out:
     return ok;
 }
 
-/* What libpq says of a failed connect, without anything that could be a password (libpq never prints one). */
+/*
+ * What libpq says of a failed connect, without anything that could be a password (libpq never
+ * prints one).
+ */
 static bool connect_failed(PGconn *conn, struct acc_error *err)
 {
     acc_fail(err, ACC_ELOST, "cannot reach the database: %s",

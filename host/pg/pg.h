@@ -1,7 +1,9 @@
 /*
- * libpq, thinly: one connection, prepared statements, binary parameters, pipelines. Knows nothing of facts.
+ * libpq, thinly: one connection, prepared statements, binary parameters, pipelines. Knows nothing
+ * of facts.
  *
- * A pipeline is: pg_send ... pg_send, pg_sync, then pg_result once per pg_send, then pg_finish. One round trip.
+ * A pipeline is: pg_send ... pg_send, pg_sync, then pg_result once per pg_send, then pg_finish. One
+ * round trip.
  */
 #pragma once
 
@@ -49,7 +51,10 @@ struct pg {
     uint64_t round_trips; /* syncs so far */
 };
 
-/* One statement of the program; static or owned by whoever made its SQL. Zero but for sql. Prepared where first used. */
+/*
+ * One statement of the program; static or owned by whoever made its SQL. Zero but for sql. Prepared
+ * where first used.
+ */
 struct pg_stmt {
     const char *sql;
     unsigned connection; /* pg.number it is prepared on */
@@ -76,7 +81,10 @@ void pg_uuid(struct pg_args *args, const uint8_t *id);
 void pg_array(struct pg_args *args, Oid array_type,
               const struct buf *array); /* made by pg_array_begin .. */
 
-/* Builds a one-dimensional binary array in buf: begin, elements, end. element_oid is the element's type. */
+/*
+ * Builds a one-dimensional binary array in buf: begin, elements, end. element_oid is the element's
+ * type.
+ */
 void pg_array_begin(struct buf *buf, Oid element_oid);
 void pg_array_add(struct buf *buf, const void *data, size_t size);
 void pg_array_null(struct buf *buf);
@@ -93,8 +101,9 @@ bool pg_get_bool(const PGresult *res, int row, int column);
 const char *pg_get_text(const PGresult *res, int row, int column); /* NUL-terminated */
 
 /*
- * Connects, sets the session (search_path = schema when not NULL, SERIALIZABLE as default, UTC, UTF8, statement_timeout_ms when > 0) and checks the server: 14 or
- * newer, fsync on. ACC_ELOST: unreachable (the text never holds a password); ACC_EDB: refused.
+ * Connects, sets the session (search_path = schema when not NULL, SERIALIZABLE as default, UTC,
+ * UTF8, statement_timeout_ms when > 0) and checks the server: 14 or newer, fsync on. ACC_ELOST:
+ * unreachable (the text never holds a password); ACC_EDB: refused.
  */
 bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t connect_timeout_ms,
              int64_t statement_timeout_ms, struct acc_error *err) ACC_MUST_CHECK;
@@ -108,17 +117,24 @@ bool pg_send(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
 /* Ends the pipeline and flushes it. */
 bool pg_sync(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 /*
- * The result of the next pg_send, in order; caller clears it. NULL when it failed: ACC_ECONFLICT (40001, 40P01, 23505),
- * ACC_ESTALE (22012, our fences raise it), ACC_ELOST, ACC_EDB; the rest of the pipeline is skipped by pg_finish.
+ * The result of the next pg_send, in order; caller clears it. NULL when it failed: ACC_ECONFLICT
+ * (40001, 40P01, 23505), ACC_ESTALE (22012, our fences raise it), ACC_ELOST, ACC_EDB; the rest of
+ * the pipeline is skipped by pg_finish.
  */
 PGresult *pg_result(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
-/* Reads the pipeline to its sync; rolls back a transaction that failed. false with the first error met, if any. */
+/*
+ * Reads the pipeline to its sync; rolls back a transaction that failed. false with the first error
+ * met, if any.
+ */
 bool pg_finish(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 
 /* One statement, one round trip: send, sync, result, finish. */
 PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
                    struct acc_error *err) ACC_MUST_CHECK;
-/* The same for SQL text that is used once; not prepared by name. args NULL: several statements may stand in sql, text results. */
+/*
+ * The same for SQL text that is used once; not prepared by name. args NULL: several statements may
+ * stand in sql, text results.
+ */
 PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args,
                   struct acc_error *err) ACC_MUST_CHECK;
 /* pg_exec for statements whose result does not matter. */
@@ -127,7 +143,10 @@ bool pg_do(struct pg *pg, const char *sql, const struct pg_args *args,
 
 /* Fills err from a failed result, by its SQLSTATE; returns false. */
 bool pg_fail(struct acc_error *err, const PGresult *res, const PGconn *conn);
-/* Whether the transient SQLSTATE classes 40, 08, 53, 57 or 23505 stand in err: try again for as long as it takes. */
+/*
+ * Whether the transient SQLSTATE classes 40, 08, 53, 57 or 23505 stand in err: try again for as
+ * long as it takes.
+ */
 bool pg_is_transient(const struct acc_error *err);
 /* name in double quotes, for identifiers that come from checked names. Appended to out. */
 void pg_identifier(struct buf *out, const char *name);

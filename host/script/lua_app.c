@@ -17,7 +17,9 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Sorted names in dir/folder that end in one of ends (NULL-terminated); a missing folder has none. */
+/*
+ * Sorted names in dir/folder that end in one of ends (NULL-terminated); a missing folder has none.
+ */
 char **script_list_files(const char *dir, const char *folder, const char *const *ends,
                          size_t *count)
 {

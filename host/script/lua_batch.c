@@ -1,4 +1,7 @@
-/* The driver's side of a batch: hands Lua the batch's memory and the few calls that wait, fail or write. */
+/*
+ * The driver's side of a batch: hands Lua the batch's memory and the few calls that wait, fail or
+ * write.
+ */
 #include "script/script_internal.h"
 
 #include "base/files.h"
@@ -184,7 +187,10 @@ static int l_part(lua_State *L)
     return 1;
 }
 
-/* query(sql, ...) -> list of rows, tables by column name; texts, and numbers for int and float columns */
+/*
+ * query(sql, ...) -> list of rows, tables by column name; texts, and numbers for int and float
+ * columns
+ */
 static int l_query(lua_State *L)
 {
     struct script *script = self(L);

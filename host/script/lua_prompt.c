@@ -1,4 +1,6 @@
-/* What accrete lua evaluates: code of -e, lines of the prompt, completions. Logic is in prompt.lua. */
+/*
+ * What accrete lua evaluates: code of -e, lines of the prompt, completions. Logic is in prompt.lua.
+ */
 #include "script/script_internal.h"
 
 #include "base/files.h"

@@ -29,7 +29,8 @@ function Kind:where(fields, limit)
     values[#values + 1] = value
     tests[#tests + 1] = ("%s = $%d"):format(db.quote(name), #values)
   end
-  local rows = db.query(("SELECT left(replace(_id::text, '-', ''), 12) AS id, %s FROM %s%s ORDER BY _id LIMIT %d"):format(
+  local text = "SELECT left(replace(_id::text, '-', ''), 12) AS id, %s FROM %s%s ORDER BY _id LIMIT %d"
+  local rows = db.query(text:format(
     columns(self), db.quote("fact_" .. self.name), #tests > 0 and " WHERE " .. table.concat(tests, " AND ") or "",
     limit or 20), unpack(values))
   return rows

@@ -9,8 +9,8 @@
 struct script;
 
 /*
- * A Lua state with the modules of accrete. settings is borrowed. app_dir (NULL: none) is where kinds/, lifecycles/, lua/ lie;
- * native_dir (NULL: none) holds the compiled native libraries.
+ * A Lua state with the modules of accrete. settings is borrowed. app_dir (NULL: none) is where
+ * kinds/, lifecycles/, lua/ lie; native_dir (NULL: none) holds the compiled native libraries.
  */
 struct script *script_new(const struct settings *settings, const char *app_dir,
                           const char *native_dir, struct acc_error *err) ACC_MUST_CHECK;
@@ -20,30 +20,35 @@ void script_free(struct script *script);
 void script_set_database(struct script *script, const char *conninfo, const char *schema);
 
 /*
- * Loads kinds/ and lifecycles/ of the app into program (valid until script_free). Errors name file, line, what was wanted.
- * kinds_only leaves the lifecycles alone.
+ * Loads kinds/ and lifecycles/ of the app into program (valid until script_free). Errors name file,
+ * line, what was wanted. kinds_only leaves the lifecycles alone.
  */
 bool script_load(struct script *script, struct program *program, bool kinds_only,
                  struct acc_error *err) ACC_MUST_CHECK;
 
-/* Runs a plain script: `accrete lua FILE ARGS...`. The global `arg` is set. ACC_ELUA with a traceback. */
+/*
+ * Runs a plain script: `accrete lua FILE ARGS...`. The global `arg` is set. ACC_ELUA with a
+ * traceback.
+ */
 bool script_run(struct script *script, const char *path, int argc, char **argv,
                 struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * accrete check: reads the app's files, loads what can be loaded into program, runs it over its examples and, with facts > 0, so many
- * real facts a lifecycle (script_set_database comes first). *report (caller frees) is JSON: {"problems": [{level, rule, file, line,
- * text, fix}], "lifecycles": [{name, examples, facts, steps, runs}]}. can_load false: files are read only. false: the check
- * itself failed.
+ * accrete check: reads the app's files, loads what can be loaded into program, runs it over its
+ * examples and, with facts > 0, so many real facts a lifecycle (script_set_database comes first).
+ * *report (caller frees) is JSON: {"problems": [{level, rule, file, line, text, fix}],
+ * "lifecycles": [{name, examples, facts, steps, runs}]}. can_load false: files are read only.
+ * false: the check itself failed.
  */
 bool script_check(struct script *script, struct program *program, bool can_load, int facts,
                   char **report, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * What accrete lua evaluates without a script: script_prompt comes first, with the kinds that it may look at. script_eval runs a whole text
- * with arguments. script_take runs what was typed, when it is complete, and prints results and errors. script_complete lists
- * what a word may become (caller frees the list and its texts). script_interrupt, from a signal handler, makes the
- * running Lua code raise as soon as it calls or is interpreted; script_calm takes that back.
+ * What accrete lua evaluates without a script: script_prompt comes first, with the kinds that it
+ * may look at. script_eval runs a whole text with arguments. script_take runs what was typed, when
+ * it is complete, and prints results and errors. script_complete lists what a word may become
+ * (caller frees the list and its texts). script_interrupt, from a signal handler, makes the running
+ * Lua code raise as soon as it calls or is interpreted; script_calm takes that back.
  */
 bool script_prompt(struct script *script, const struct catalog *catalog,
                    struct acc_error *err) ACC_MUST_CHECK;

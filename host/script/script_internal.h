@@ -16,7 +16,10 @@ struct script {
     int modules; /* reference: list of { module, friends, finds … } as lua_app.c made it */
     struct acc_error fatal; /* why a write in the middle of a callback failed */
     bool is_fatal;
-    /* Told what is wrong with a module, which is left out then; NULL: the first problem ends loading. */
+    /*
+     * Told what is wrong with a module, which is left out then; NULL: the first problem ends
+     * loading.
+     */
     void (*on_problem)(struct script *script, const struct acc_error *err);
     bool has_problem; /* of a kind or lifecycle */
     int check;        /* reference: the check that on_problem tells */
@@ -30,12 +33,18 @@ struct script_lifecycle {
     int gather, process, priority_of; /* references, LUA_NOREF before the driver is bound */
 };
 
-/* lua_app.c: kinds/ and lifecycles/ into program; leaves the table for the driver in script->modules. */
+/*
+ * lua_app.c: kinds/ and lifecycles/ into program; leaves the table for the driver in
+ * script->modules.
+ */
 bool script_load_kinds(struct script *script, struct program *program,
                        struct acc_error *err) ACC_MUST_CHECK;
 bool script_load_lifecycles(struct script *script, struct program *program,
                             struct acc_error *err) ACC_MUST_CHECK;
-/* Sorted names in app_dir/folder that end in one of ends (NULL-terminated); a missing folder has none. */
+/*
+ * Sorted names in app_dir/folder that end in one of ends (NULL-terminated); a missing folder has
+ * none.
+ */
 char **script_list_files(const char *app_dir, const char *folder, const char *const *ends,
                          size_t *count);
 void script_free_files(char **names, size_t count);

@@ -34,8 +34,8 @@ local function declare(path)
   end
 end
 
---- The app's library, with the declarations of native/NAME.h: all of native/*.c is one app-HASH.so, which `accrete build`
---- made. Raises an accrete.Error when there is none.
+--- The app's library, with the declarations of native/NAME.h: all of native/*.c is one app-HASH.so, which
+--- `accrete build` made. Raises an accrete.Error when there is none.
 function M.load(name)
   if type(name) ~= "string" or not name:find("^[%a_][%w_]*$") then
     error("native.load: wanted the name of a file in native/, got " .. tostring(name), 2)

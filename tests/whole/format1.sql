@@ -1,4 +1,4 @@
--- The closure app's database as format 1 was before `audit` and meta's `base`: two edges folded, a third queued.
+-- The closure app's database as format 1 was: no `audit`, no `base` in meta, packets without layout. Two edges folded, a third queued.
 -- tests/whole/schema.sh brings it up to what this version wants. Schema `old`.
 SET client_encoding = 'UTF8';
 SET standard_conforming_strings = on;

@@ -164,4 +164,14 @@ settled
 same "the old code goes on" "$(sql "SELECT count(*) FROM fact_mark WHERE n = 6000002")" 1
 stop_host
 ok
+
+check "run, too, goes to the server that database.url_file names"
+new_app examples/closure
+printf '%s\n' "$ACCRETE_TEST_URL" >"$app/url"
+settings=(--set "data.dir=$app/data" --set "data.run_dir=$app/run" --set "database.schema=$schema" --set database.url_file=url)
+echo '{"from":1,"to":2}' | ingest edge
+fixpoint
+same paths "$(sql 'SELECT count(*) FROM fact_path')" 1
+[ ! -e "$app/data/pg" ] || fail "a private cluster was made"
+ok
 finish

@@ -1,11 +1,13 @@
 /*
- * What Lua's FFI and an app's native code may see. The part between the ffi marks is handed to ffi.cdef as it is.
+ * What Lua's FFI and an app's native code may see. The part between the ffi marks is handed to
+ * ffi.cdef as it is.
  *
- * Rows: a fact in memory is a struct acc_row followed by one 8-byte slot per field, in the kind's order:
+ * Rows: a fact in memory is a struct acc_row followed by one 8-byte slot per field, in the kind's
+ * order:
  *   int8: int64_t; float8: double; bool: int64_t 0 or 1;
  *   text, bytes, json, uuid and every array: struct acc_span, an offset into the heap and a length in bytes.
- * An array in the heap (8-byte aligned) is uint32_t count, uint32_t 0, then for int8, float8, bool count slots of 8 bytes,
- * for the others count pairs of uint32_t length and bytes.
+ * An array in the heap (8-byte aligned) is uint32_t count, uint32_t 0, then for int8, float8, bool
+ * count slots of 8 bytes, for the others count pairs of uint32_t length and bytes.
  */
 #pragma once
 
