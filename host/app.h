@@ -62,7 +62,10 @@ struct session {
     int guest;                 /* lock that keeps another command's cluster alive, or -1 */
 };
 
-/* Whether the app's database is a server's, by database.url or database.url_file; else it is a private one. */
+/*
+ * Whether the app's database is a server's, by database.url or database.url_file; else it is a
+ * private one.
+ */
 bool app_has_server(const struct app *app);
 /* Where that server is; caller frees. NULL: the file cannot be read. */
 char *app_url(const struct app *app, struct acc_error *err) ACC_MUST_CHECK;

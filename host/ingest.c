@@ -347,7 +347,10 @@ static bool kind_send(struct ingest *ingest, const struct side *side, const stru
                              NULL, err);
 }
 
-/* The batch row is written for repeats too: its commit waits for the disk, and with it for the asynchronous one that found the fact. */
+/*
+ * The batch row is written for repeats too: its commit waits for the disk, and with it for the
+ * asynchronous one that found the fact.
+ */
 static bool write_send(struct ingest *ingest, const struct side *side, struct acc_error *err)
 {
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL SERIALIZABLE"};
@@ -412,8 +415,9 @@ static bool first_try(struct ingest *ingest, struct side *side, struct acc_error
 }
 
 /*
- * Facts are taken for new as long as they are: the primary key tells when one was not, at the price of the whole transaction. After
- * that it takes more and more flushes without a repeat to win that trust back.
+ * Facts are taken for new as long as they are: the primary key tells when one was not, at the price
+ * of the whole transaction. After that it takes more and more flushes without a repeat to win that
+ * trust back.
  */
 static void learn(struct ingest *ingest, const struct side *side, int64_t known)
 {

@@ -51,8 +51,8 @@ bool ownership_balance(struct ownership *own, struct pg *pg, bool *changed, stru
                                          "'advisory' AND classid = $1::int4::oid "
                                          "AND objsubid = 2 AND granted"};
     struct pg_args args = {0};
-    long worker_base = atol(EPOCH_WORKER);
-    long other_base = atol(EPOCH_OTHER);
+    long worker_base = strtol(EPOCH_WORKER, NULL, 10);
+    long other_base = strtol(EPOCH_OTHER, NULL, 10);
     int workers = 0;
     bool ok = false;
 

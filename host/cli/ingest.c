@@ -75,7 +75,10 @@ static bool is_pattern(const char *name)
     return strpbrk(name, "*?[") != NULL;
 }
 
-/* Files to be read, in order; patterns that the shell has left as they are become the files they stand for. */
+/*
+ * Files to be read, in order; patterns that the shell has left as they are become the files they
+ * stand for.
+ */
 struct files {
     char **names;
     size_t count;

@@ -398,7 +398,10 @@ static bool is_header(const struct kind *kind, const char *data, size_t size)
     }
 }
 
-/* By the first bytes: an object is NDJSON, field names are CSV, all else is text where the kind can take it. */
+/*
+ * By the first bytes: an object is NDJSON, field names are CSV, all else is text where the kind can
+ * take it.
+ */
 static bool guess_format(const struct load *load, const char *file, struct lines *lines,
                          enum load_format *format, struct acc_error *err)
 {

@@ -1,4 +1,7 @@
-/* Loading: files of facts, in any format and packing, read into an ingest; what is refused is told and kept. */
+/*
+ * Loading: files of facts, in any format and packing, read into an ingest; what is refused is told
+ * and kept.
+ */
 #pragma once
 
 #include "cli/cli.h"
@@ -45,8 +48,9 @@ struct load {
 };
 
 /*
- * Reads all files ("-": stdin) and waits until their facts are on disk. A file that cannot be read is told and counted, the others
- * are read all the same. false: facts could not be written; those counted are.
+ * Reads all files ("-": stdin) and waits until their facts are on disk. A file that cannot be read
+ * is told and counted, the others are read all the same. false: facts could not be written; those
+ * counted are.
  */
 bool load_files(struct load *load, char *const *files, size_t count,
                 struct acc_error *err) ACC_MUST_CHECK;

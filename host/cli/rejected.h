@@ -1,4 +1,7 @@
-/* Lines that were refused, kept beside the file they came from, so that they can be mended and loaded. */
+/*
+ * Lines that were refused, kept beside the file they came from, so that they can be mended and
+ * loaded.
+ */
 #pragma once
 
 #include "base/buf.h"
@@ -23,7 +26,10 @@ struct rejected_out {
     const struct rejected *of;
 };
 
-/* Appends a line and a newline to rejected, which is made or emptied the first time. false: it cannot be written. */
+/*
+ * Appends a line and a newline to rejected, which is made or emptied the first time. false: it
+ * cannot be written.
+ */
 bool rejected_keep(struct rejected_out *out, struct rejected *rejected, const char *line,
                    size_t size, struct acc_error *err) ACC_MUST_CHECK;
 /* false: the last lines could not be written. */

@@ -1,1 +1,4 @@
-return { fields = { { "from", "int8" }, { "to", "int8" } }, shard = { "from" } }
+return
+{
+    fields = {{"from", "int8"}, {"to", "int8"}}, shard = { "from" }
+}
