@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LOAD_SECONDS 60
+
 char *generation_dir(const struct app *app, int32_t generation)
 {
     return acc_format("%s/generations/%d", app->data_dir, generation);
@@ -124,11 +126,14 @@ static bool check_and_activate(struct app *app, const char *conninfo, const char
     struct script *script = script_new(&app->settings, dir, native, err);
     struct program program = {0};
     struct pg pg = {0};
-    bool ok =
-        script != NULL && script_load(script, &program, false, err) &&
-        pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 0, err) &&
-        schema_apply(&pg, app->schema, &program, &app->settings, err) &&
-        schema_activate(&pg, &program, err);
+    alarm(
+        LOAD_SECONDS); /* a module that loops while it is loaded ends this process, not the host */
+    bool ok = script != NULL && script_load(script, &program, false, err);
+    alarm(0);
+    ok = ok &&
+         pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 0, err) &&
+         schema_apply(&pg, app->schema, &program, &app->settings, err) &&
+         schema_activate(&pg, &program, err);
 
     *generation = program.generation;
     pg_close(&pg);

@@ -271,7 +271,8 @@ static int run(struct cli *cli)
     struct load load = {.cli = cli, .catalog = &work.program.catalog};
     int exit_code;
 
-    if (!work_open(cli, &work, cli_has(cli, "check") ? WORK_KINDS : WORK_PROGRAM, &exit_code))
+    if (!work_open(cli, &work, cli_has(cli, "check") ? WORK_KINDS : WORK_PROGRAM | WORK_LENIENT,
+                   &exit_code))
         return exit_code;
     load.batch_lines = work.app.settings.ingest.batch_lines;
     load.value_bytes = work.app.settings.ingest.value_bytes;

@@ -20,6 +20,20 @@ static bool load(struct work *work, bool kinds_only, struct acc_error *err)
     return ok;
 }
 
+/* The modules, or where the lifecycles or the native code are broken, the kinds alone. */
+static bool load_or_kinds(struct work *work, struct acc_error *err)
+{
+    if (load(work, false, &work->why))
+        return true;
+    script_free(work->script);
+    work->script = NULL;
+    work->is_broken = true;
+    if (load(work, true, err))
+        return true;
+    *err = work->why;
+    return false;
+}
+
 static bool find_tables(struct work *work, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
@@ -97,12 +111,39 @@ static bool share_tables(struct cli *cli, struct work *work, struct acc_error *e
     return err->code == ACC_ESTALE;
 }
 
+/*
+ * Bad code hurts only itself: facts for kinds that the database knows are taken in all the same, and
+ * wait for the lifecycles of the current generation.
+ */
+static bool tables_of_broken(struct cli *cli, struct work *work, struct acc_error *err)
+{
+    static struct pg_stmt stmt = {.sql = "SELECT coalesce(max(id), 0)::int4 FROM generation"};
+    struct pg *pg = &work->session.pg;
+    PGresult *res = work->has_tables && schema_base(pg, work->app.schema, err)
+                        ? pg_query(pg, &stmt, NULL, err)
+                        : NULL;
+
+    if (res != NULL)
+        work->program.generation = pg_get_int4(res, 0, 0);
+    PQclear(res);
+    if (work->program.generation == 0) {
+        *err = work->why;
+        return false;
+    }
+    if (!check_kinds(work, err))
+        return false;
+    cli_note(cli, "%s; facts are taken in all the same", work->why.text);
+    return true;
+}
+
 /* Makes what is missing for facts to be written. */
 static bool make_tables(struct cli *cli, struct work *work, struct acc_error *err)
 {
     struct pg *pg = &work->session.pg;
     bool is_ours = work->session.lock >= 0; /* nobody else works on it */
 
+    if (work->is_broken)
+        return tables_of_broken(cli, work, err);
     if (is_ours ? !schema_apply(pg, work->app.schema, &work->program, &work->app.settings, err) ||
                       !schema_activate(pg, &work->program, err)
                 : !share_tables(cli, work, err))
@@ -118,7 +159,12 @@ bool work_open(struct cli *cli, struct work *work, unsigned needs, int *exit_cod
     *work = (struct work){0};
     if (!cli_app(cli, &work->app, exit_code))
         return false;
-    if ((needs & (WORK_KINDS | WORK_PROGRAM)) == 0 || load(work, (needs & WORK_PROGRAM) == 0, &err))
+    bool ok = true;
+    if ((needs & WORK_LENIENT) != 0)
+        ok = load_or_kinds(work, &err);
+    else if ((needs & (WORK_KINDS | WORK_PROGRAM)) != 0)
+        ok = load(work, (needs & WORK_PROGRAM) == 0, &err);
+    if (ok)
         return true;
     *exit_code = cli_fail(cli, &err);
     work_close(work);

@@ -7,7 +7,8 @@ enum work_need {
     WORK_KINDS = 1,   /* the app's kinds */
     WORK_PROGRAM = 2, /* kinds and lifecycles; native code is built when it is stale */
     WORK_READ = 4, /* the session only reads, and outside of SERIALIZABLE: no worker is disturbed */
-    WORK_TABLES = 8, /* tables are made; the app's modules become the first generation */
+    WORK_LENIENT = 64, /* with WORK_PROGRAM: where the lifecycles are broken the kinds will do */
+    WORK_TABLES = 8,   /* tables are made; the app's modules become the first generation */
 };
 
 struct work {
@@ -17,6 +18,8 @@ struct work {
     struct program program;
     bool has_session;
     bool has_tables; /* the app has run before */
+    bool is_broken;  /* the lifecycles do not load, why says it; only the kinds are there */
+    struct acc_error why;
 };
 
 /*

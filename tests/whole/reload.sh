@@ -165,6 +165,20 @@ same "the old code goes on" "$(sql "SELECT count(*) FROM fact_mark WHERE n = 600
 stop_host
 ok
 
+check "facts are taken in while a lifecycle is broken, and found from when it is mended"
+new_app examples/closure
+echo '{"from":1,"to":2}' | ingest edge
+fixpoint
+cp "$app/lifecycles/path_takes_edge.lua" "$app/good"
+echo 'local x = = 1' >"$app/lifecycles/path_takes_edge.lua"
+echo '{"from":2,"to":3}' | ingest edge 2>"$TMPDIR/said" || fail "refused: $(cat "$TMPDIR/said")"
+grep -q "path_takes_edge.lua:1:" "$TMPDIR/said" || fail "not told: $(cat "$TMPDIR/said")"
+fixpoint -x 1
+cp "$app/good" "$app/lifecycles/path_takes_edge.lua"
+fixpoint
+same paths "$(sql 'SELECT count(*) FROM fact_path')" 3
+ok
+
 check "run, too, goes to the server that database.url_file names"
 new_app examples/closure
 printf '%s\n' "$ACCRETE_TEST_URL" >"$app/url"
