@@ -1,12 +1,9 @@
 #include "rows.h"
 
-#include "base/utf8.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <xxhash.h>
 
 #define REGION_BYTES (UINT64_C(4) << 30)
 #define BATCH_BYTES (UINT64_C(3) << 30)
@@ -242,14 +239,4 @@ void row_normalise(const struct kind *kind, struct acc_row *row)
                 value[i] = NAN;
         }
     }
-}
-
-uint64_t acc_hash64(const void *data, uint64_t size)
-{
-    return XXH3_64bits(data, size);
-}
-
-int acc_text_ok(const char *data, uint64_t size)
-{
-    return utf8_valid_prefix(data, size) == size && memchr(data, 0, size) == NULL;
 }

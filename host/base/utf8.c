@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include "accrete/hot.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -55,4 +57,9 @@ size_t utf8_valid_prefix(const char *s, size_t n)
         }
     }
     return n;
+}
+
+int acc_text_ok(const char *data, uint64_t size)
+{
+    return utf8_valid_prefix(data, size) == size && memchr(data, 0, size) == NULL;
 }
