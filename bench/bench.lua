@@ -1,48 +1,47 @@
--- -What benches share : a host of its own with a fresh data directory, clocks, medians,
-    and the one JSON line.local ffi = require("ffi") local db = require("accrete.db")
-        local json = require("accrete.json")
+--- What benches share: a host of its own with a fresh data directory, clocks, medians, and the one JSON line.
+local ffi = require("ffi")
+local db = require("accrete.db")
+local json = require("accrete.json")
 
-            local M = {}
+local M = {}
 
-    local accrete = assert(os.getenv("ACCRETE"), "run me by bench/run") local root = assert(
-        os.getenv("BENCH_ROOT"),
-        "run me by bench/run") local place = assert(os.getenv("BENCH_DATA"), "run me by bench/run")
+local accrete = assert(os.getenv("ACCRETE"), "run me by bench/run")
+local root = assert(os.getenv("BENCH_ROOT"), "run me by bench/run")
+local place = assert(os.getenv("BENCH_DATA"), "run me by bench/run")
 
-                                                 M.root = root M.runs =
-        tonumber(os.getenv("BENCH_RUNS") or "") or nil M.is_long =
-            os.getenv("BENCH_LONG") ==
-            "1"
+M.root = root
+M.runs = tonumber(os.getenv("BENCH_RUNS") or "") or nil
+M.is_long = os.getenv("BENCH_LONG") == "1"
 
-            ffi.cdef([[struct bench_time { int64_t s, ns; };
-                       int clock_gettime(int, struct bench_time *);
-                       int poll(void *, unsigned long, int);
-                       int nanosleep(const struct bench_time *, struct bench_time *);
-                       int getpagesize(void);
+ffi.cdef([[
+struct bench_time { int64_t s, ns; };
+int clock_gettime(int, struct bench_time *);
+int poll(void *, unsigned long, int);
+int nanosleep(const struct bench_time *, struct bench_time *);
+int getpagesize(void);
 ]])
 
-                local stamp = ffi.new("struct bench_time")
+local stamp = ffi.new("struct bench_time")
 
-                                  -- -
-                              Seconds of a clock that never jumps.function M.now() ffi.C
-                                  .clock_gettime(1, stamp) return tonumber(stamp.s) +
-                              tonumber(stamp.ns) / 1e9 end
+--- Seconds of a clock that never jumps.
+function M.now()
+  ffi.C.clock_gettime(1, stamp)
+  return tonumber(stamp.s) + tonumber(stamp.ns) / 1e9
+end
 
-                                                   function M.sleep(seconds) ffi.C
-                                                       .nanosleep(ffi.new("struct bench_time",
-                                                                          {math.floor(seconds),
-                                                                           (seconds % 1) * 1e9}),
-                                                                  nil) end
+function M.sleep(seconds)
+  ffi.C.nanosleep(ffi.new("struct bench_time", { math.floor(seconds), (seconds % 1) * 1e9 }), nil)
+end
 
-                                                   function M.say(text, ...) io
-                                                       .stderr
-    : write("bench: ", text
-            : format(...), "\n") end
+function M.say(text, ...)
+  io.stderr:write("bench: ", text:format(...), "\n")
+end
 
-      local function quote(word) return "'"..tostring(word)
-    : gsub("'", "'\\''")
-                                                       .."'" end
+local function quote(word)
+  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
+end
 
-      -- - Runs a command; raises when it fails. Returns what it printed.
+--- Runs a command; raises when it fails. Returns what it printed.
 function M.run(words)
   local list = {}
   for i, word in ipairs(words) do
@@ -168,8 +167,8 @@ end
 
 local ticks = 100
 
---- CPU seconds of a process so far;
-  with dead : of its children that have ended, too.local function cpu_of(pid, dead)
+--- CPU seconds of a process so far; with dead: of its children that have ended, too.
+local function cpu_of(pid, dead)
   local fields = {}
   for word in ((read_file("/proc/" .. pid .. "/stat") or ""):match("%) (.*)$") or ""):gmatch("%S+") do
     fields[#fields + 1] = tonumber(word) or 0
@@ -256,30 +255,31 @@ local function cores()
   return tonumber((M.run({ "nproc" })))
 end
 
---- Settings under which figures were taken;
-  asked from the server,
-      not assumed.function Host : conditions() local setting = function(name) return self.conn
-      : value("SELECT current_setting($1)", name) end local of_workers = self.conn
-      : query("SELECT DISTINCT role FROM epoch WHERE role = 'worker' AND NOT folded")
-            assert(#of_workers == 1, "no worker is registered") return {
-                cores = cores(),
-                workers = #self : worker_pids(),
-                isolation = "serializable",
-                fsync = setting("fsync"),
-                full_page_writes = setting("full_page_writes"),
-                synchronous_commit = {server = setting("synchronous_commit"), workers = "off"},
-                provenance = "on",
-                shared_buffers = setting("shared_buffers"),
-                postgresql = setting("server_version"),
-                settings = next(self.settings) and self.settings or nil,
-            } end
+--- Settings under which figures were taken; asked from the server, not assumed.
+function Host:conditions()
+  local setting = function(name) return self.conn:value("SELECT current_setting($1)", name) end
+  local of_workers = self.conn:query(
+    "SELECT DISTINCT role FROM epoch WHERE role = 'worker' AND NOT folded")
+  assert(#of_workers == 1, "no worker is registered")
+  return {
+    cores = cores(),
+    workers = #self:worker_pids(),
+    isolation = "serializable",
+    fsync = setting("fsync"),
+    full_page_writes = setting("full_page_writes"),
+    synchronous_commit = { server = setting("synchronous_commit"), workers = "off" },
+    provenance = "on",
+    shared_buffers = setting("shared_buffers"),
+    postgresql = setting("server_version"),
+    settings = next(self.settings) and self.settings or nil,
+  }
+end
 
-        -- - Prints the line of a bench.result : unit,
-                                                     value,
-                                                     values … function M.print(name, result) result
-                                                         .name = name result.load_before =
-                                                         tonumber((read_file("/proc/loadavg") or "")
-                                                                  : match("^%S+"))
-                                                             print(json.encode(result)) end
+--- Prints the line of a bench. result: unit, value, values …
+function M.print(name, result)
+  result.name = name
+  result.load_before = tonumber((read_file("/proc/loadavg") or ""):match("^%S+"))
+  print(json.encode(result))
+end
 
-                                                     return M
+return M

@@ -35,32 +35,17 @@ local function once()
 end
 
 local runs = bench.runs or 5
-local rates, ratios, ceilings, cpu, conditions, memory = {}, {}, {}, {}, nil,
-{
-}
-for
-i = 1,
-    runs do local
-        r = once() rates[i],
-        ceilings[i], ratios[i], memory[i] = r.rate, r.ceiling, r.rate / r.ceiling,
-        r.mib cpu[i] =
-            (r.workers + r.server) / (CHAINS * LAST) * 1e6 conditions =
-                r.conditions bench
-                    .say("chain %d/%d: %.0f events/s, plain inserts %.0f/s, workers %.2f s, server "
-                         "%.2f s",
-                         i, runs, r.rate, r.ceiling, r.workers, r.server)
-                        end bench.print(
-                            "chain",
-                            {
-                                value = math.floor(bench.median(rates)),
-                                unit = "events/s",
-                                runs = runs,
-                                target = 100000,
-                                events = CHAINS * LAST,
-                                ceiling = "plain INSERT of the same facts, one connection, rows/s",
-                                ceiling_value = math.floor(bench.median(ceilings)),
-                                ratio = bench.round(bench.median(ratios), 2),
-                                cpu_us_per_event = bench.round(bench.median(cpu), 2),
-                                worker_mib = bench.median(memory),
-                                conditions = conditions,
-                            })
+local rates, ratios, ceilings, cpu, conditions, memory = {}, {}, {}, {}, nil, {}
+for i = 1, runs do
+  local r = once()
+  rates[i], ceilings[i], ratios[i], memory[i] = r.rate, r.ceiling, r.rate / r.ceiling, r.mib
+  cpu[i] = (r.workers + r.server) / (CHAINS * LAST) * 1e6
+  conditions = r.conditions
+  bench.say("chain %d/%d: %.0f events/s, plain inserts %.0f/s, workers %.2f s, server %.2f s", i, runs, r.rate, r.ceiling, r.workers, r.server)
+end
+bench.print("chain", {
+  value = math.floor(bench.median(rates)), unit = "events/s", runs = runs, target = 100000, events = CHAINS * LAST,
+  ceiling = "plain INSERT of the same facts, one connection, rows/s", ceiling_value = math.floor(bench.median(ceilings)),
+  ratio = bench.round(bench.median(ratios), 2), cpu_us_per_event = bench.round(bench.median(cpu), 2),
+  worker_mib = bench.median(memory), conditions = conditions,
+})

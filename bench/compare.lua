@@ -1,11 +1,8 @@
--- -Two result files side by side.A value alone says little on another day;
-the ratio to the peer of the same run does.local json = require("accrete.json")
+--- Two result files side by side. A value alone says little on another day; the ratio to the peer of the same run does.
+local json = require("accrete.json")
 
-    local function
-    read(path)
-local by_name, names = {},
-{
-}
+local function read(path)
+  local by_name, names = {}, {}
   for line in assert(io.open(path)):lines() do
     local result = json.decode(line)
     if not by_name[result.name] then

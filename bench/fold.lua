@@ -1,11 +1,9 @@
--- -How long does the fold of the first 100 and 200 verses of Genesis take
-    ? local bench = require("bench")
+--- How long does the fold of the first 100 and 200 verses of Genesis take?
+local bench = require("bench")
 
-          local VERSES = {{verses = 100, orthos = 11609, target = 10},
-                          {verses = 200, orthos = 126639, target = 60}}
+local VERSES = { { verses = 100, orthos = 11609, target = 10 }, { verses = 200, orthos = 126639, target = 60 } }
 
-      local function
-      text_of(verses)
+local function text_of(verses)
   local path = os.tmpname()
   bench.run({ "sh", "-c", ("bible -f 'gen1:1-gen50:26' </dev/null | sed 's/^[^ ]* //' | head -%d > '%s'"):format(verses, path) })
   return path
@@ -14,9 +12,7 @@ end
 local runs = bench.runs or 3
 local values, conditions = {}, nil
 for k, case in ipairs(VERSES) do
-  local seconds, memory = {},
-  {
-  }
+  local seconds, memory = {}, {}
   local path = text_of(case.verses)
   for i = 1, runs do
     local host = bench.host("examples/fold")

@@ -50,26 +50,18 @@ end
 
 local result = {}
 for _, shape in ipairs(shapes) do
-  local rates, copies, ratios = {}, {},
-  {
+  local rates, copies, ratios = {}, {}, {}
+  for i = 1, runs do
+    local ingest, copy = run(shape)
+    rates[i], copies[i], ratios[i] = LINES / ingest, LINES / copy, copy / ingest
+  end
+  result[shape.name] = {
+    rate = bench.round(bench.median(rates), 0), copy = bench.round(bench.median(copies), 0), ratio = bench.round(bench.median(ratios), 2),
+    lowest = bench.round(bench.quantile(ratios, 0), 2),
   }
-  for
-  i = 1, runs do local ingest, copy = run(shape) rates[i], copies[i], ratios[i] = LINES / ingest,
-  LINES / copy,
-  copy / ingest end result[shape.name] = {
-      rate = bench.round(bench.median(rates), 0),
-      copy = bench.round(bench.median(copies), 0),
-      ratio = bench.round(bench.median(ratios), 2),
-      lowest = bench.round(bench.quantile(ratios, 0), 2),
-  } end bench.print("ingest", {
-      value = result.edge.rate,
-      unit = "facts/s",
-      runs = runs,
-      target = 0.5,
-      ratio = result.edge.ratio,
-      ratio_to = "COPY",
-      lines = LINES,
-      edge = result.edge,
-      measure = result.measure,
-      conditions = host : conditions(),
-  }) host : stop()
+end
+bench.print("ingest", {
+  value = result.edge.rate, unit = "facts/s", runs = runs, target = 0.5, ratio = result.edge.ratio, ratio_to = "COPY",
+  lines = LINES, edge = result.edge, measure = result.measure, conditions = host:conditions(),
+})
+host:stop()

@@ -1,21 +1,16 @@
--- -How long from the commit of one new edge to the fixpoint, among 500, 000 facts,
-    with 400 consequences over 20 dependent steps
-    ? -- - -- -Each part of the graph is a star of 19 nodes around a,
-    and a chain of 20 nodes from b.The edge a - b gives 20 paths that end at b,
-    -- -then 20 more for each further node of the chain,
-    one after the other : 400 paths in 20 steps.local bench = require("bench")
+--- How long from the commit of one new edge to the fixpoint, among 500,000 facts, with 400 consequences over 20 dependent steps?
+---
+--- Each part of the graph is a star of 19 nodes around a, and a chain of 20 nodes from b. The edge a-b gives 20 paths that end at b,
+--- then 20 more for each further node of the chain, one after the other: 400 paths in 20 steps.
+local bench = require("bench")
 
-                              local STAR,
-    CHAIN = 19,
-    20 local FACTS_OF_PART = 2 * STAR + (CHAIN - 1) + CHAIN * (CHAIN - 1) / 2 local PARTS =
-                                 math.ceil(500000 / FACTS_OF_PART) local NODES =
-                                     STAR + 1 +
-                                     CHAIN
+local STAR, CHAIN = 19, 20
+local FACTS_OF_PART = 2 * STAR + (CHAIN - 1) + CHAIN * (CHAIN - 1) / 2
+local PARTS = math.ceil(500000 / FACTS_OF_PART)
+local NODES = STAR + 1 + CHAIN
 
-                                         local function edges_of(part)
-local base, list = part * NODES,
-{
-}
+local function edges_of(part)
+  local base, list = part * NODES, {}
   local a, b = base + STAR, base + STAR + 1
   for i = 0, STAR - 1 do
     list[#list + 1] = { base + i, a }
@@ -27,26 +22,27 @@ local base, list = part * NODES,
 end
 
 local host = bench.host("examples/closure")
-local part, queue = -1,
-  {
-  }
-  bench.say("latency: making %d facts", PARTS *FACTS_OF_PART)
-      local start = bench.now() host
-      : ingest("edge", {"from", "to"},
-               function() if #queue ==
-                   0 then part = part + 1 if part == PARTS then return nil end queue =
-                                     edges_of(part) end return table.remove(queue) end) host
-      : wait(start) local facts = host : count("edge") + host
-      : count("path") assert(facts == PARTS * FACTS_OF_PART, ("the graph has %d facts, wanted %d")
-                             : format(facts, PARTS *FACTS_OF_PART))
+local part, queue = -1, {}
+bench.say("latency: making %d facts", PARTS * FACTS_OF_PART)
+local start = bench.now()
+host:ingest("edge", { "from", "to" }, function()
+  if #queue == 0 then
+    part = part + 1
+    if part == PARTS then
+      return nil
+    end
+    queue = edges_of(part)
+  end
+  return table.remove(queue)
+end)
+host:wait(start)
+local facts = host:count("edge") + host:count("path")
+assert(facts == PARTS * FACTS_OF_PART, ("the graph has %d facts, wanted %d"):format(facts, PARTS * FACTS_OF_PART))
 
-            -- Between two looks less than the time of one step passes,
-            so that neither begin nor end is missed.local is_queued = host.conn
-      : prepare("SELECT EXISTS (SELECT FROM packet)") local batches = host.conn
-      : prepare("SELECT count(*) FROM batch WHERE lifecycle <> 0") local samples,
-            steps = {},
-  {
-  }
+-- Between two looks less than the time of one step passes, so that neither begin nor end is missed.
+local is_queued = host.conn:prepare("SELECT EXISTS (SELECT FROM packet)")
+local batches = host.conn:prepare("SELECT count(*) FROM batch WHERE lifecycle <> 0")
+local samples, steps = {}, {}
 local many = bench.runs or 200
 for i = 1, many do
   local _, edge = edges_of(i)

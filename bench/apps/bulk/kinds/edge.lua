@@ -1,4 +1,1 @@
-return
-{
-    fields = {{"from", "int8"}, {"to", "int8"}}, shard = { "from" }
-}
+return { fields = { { "from", "int8" }, { "to", "int8" } }, shard = { "from" } }

@@ -1,9 +1,4 @@
-return
-{
-    fields = {{"at", "int8"},
-              {"source", "text"},
-              {"name", "text"},
-              {"weight", "float8"},
-              {"note", "text"}},
-    unique = {"at", "source", "name"},
+return {
+  fields = { { "at", "int8" }, { "source", "text" }, { "name", "text" }, { "weight", "float8" }, { "note", "text" } },
+  unique = { "at", "source", "name" },
 }

@@ -1,4 +1,2 @@
--- -Step n of a chain.return
-{
-    fields = {{"chain", "int8"}, {"n", "int8"}}, shard = { "chain" }
-}
+--- Step n of a chain.
+return { fields = { { "chain", "int8" }, { "n", "int8" } }, shard = { "chain" } }
