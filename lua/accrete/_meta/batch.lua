@@ -89,8 +89,7 @@ local Found = {}
 ---@field abort_late? fun(data: accrete.Row, ...: any): boolean?, string?
 ---@field process_data fun(data: accrete.Row, ...: any) last argument: accrete.Found
 ---@field throttle? number events a second over the whole cluster
----@field priority? number|fun(data: accrete.Row): number higher first; a function is asked for found facts, ingested ones
---- have 0, because ingest runs no code of the app
+---@field priority? number|fun(data: accrete.Row): number higher first; ingested facts ask no function, they have 0
 ---@field examples? table<string, any>
 ---@field doc? string
 
