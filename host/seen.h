@@ -1,7 +1,8 @@
 /*
- * Seen-filter: facts known committed, in RAM. A hit is always right, because facts are permanent; a
- * miss says nothing. 1-byte tags in groups of 16 beside full ids (no fingerprints: a false hit
- * would drop a fact for ever). Grows by segments to its bound, then forgets the older half.
+ * Seen-filter: facts known committed, in RAM. A hit is right, because facts are permanent; a miss
+ * says nothing. It holds the 128-bit keyed mark of each fact whole (identity_mark: short
+ * fingerprints would one day drop a fact for ever), with 1-byte tags in groups of 16 to find it.
+ * Grows by segments to its bound, then forgets the older half.
  */
 #pragma once
 
