@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE_MAGIC UINT64_C(0x6163637265746501) /* "accrete" and the layout's version */
+#define PAGE_MAGIC UINT64_C(0x6163637265746502) /* "accrete" and the layout's version */
 
 static void *map(const char *run_dir, int flags, int protection, struct acc_error *err)
 {

@@ -62,6 +62,23 @@ struct page_poison {
 
 #define PAGE_POISON (8 * PAGE_PACKETS)
 
+/* The processes behind HTTP and the one that keeps the board. */
+enum page_role { SERVICE_NONE, SERVICE_FRONT, SERVICE_QUERY, SERVICE_ROUTES, SERVICE_FIGURES };
+
+struct page_service {
+    int32_t pid; /* 0: free */
+    int32_t role;
+    int32_t number; /* among those of its role */
+    int32_t generation;
+    int32_t retire;   /* set by the master: end when all that is held has been answered */
+    int32_t is_ready; /* it serves */
+    uint64_t beat;    /* moves while it lives, at least once a second */
+    uint64_t deaths;  /* of this place's processes, written by the master */
+    int64_t started_us;
+};
+
+#define PAGE_SERVICES 32
+
 struct page {
     uint64_t magic;
     int32_t master_pid;
@@ -73,6 +90,8 @@ struct page {
     int16_t bucket_slot[4096]; /* slot of the local worker that owns the bucket, or -1 */
     struct page_poison poison[PAGE_POISON];
     struct page_slot slots[PAGE_SLOTS];
+    struct page_service services[PAGE_SERVICES];
+    char http_address[128]; /* "127.0.0.1:7171", as it is bound; "": HTTP is off */
 };
 
 /*

@@ -71,6 +71,29 @@ struct settings {
         int64_t value_bytes; /* longest text, bytes, json or array value */
     } ingest;
     struct {
+        bool enabled;
+        char *listen;             /* "127.0.0.1:7171"; NULL: that, or the next free port */
+        bool open;                /* another address than loopback without tokens */
+        bool readonly;            /* every change is refused */
+        char *certificate, *key;  /* PEM files; NULL: no TLS */
+        char *access_log;         /* "off", "log" or a file */
+        char *who_header;         /* set by a proxy in front, for the audit; NULL: none */
+        int64_t processes;        /* fronts */
+        int64_t queries;          /* query processes */
+        int64_t routes;           /* route processes, where an app has routes */
+        int64_t connections;      /* at once, a front */
+        int64_t body_bytes;       /* longest body */
+        int64_t bodies_bytes;     /* bodies being received together, a front */
+        int64_t unpacked_bytes;   /* a gzip body may become so large */
+        int64_t request_ms;       /* head and body, and idle */
+        int64_t write_ms;         /* a reader that takes nothing */
+        int64_t read_timeout_ms;  /* a statement of a read */
+        int64_t route_ms;         /* a Lua route; beyond it its process is killed */
+        int64_t waiting_requests; /* of ingest; more: 429 */
+        int64_t waiting_bytes;    /* of ingest; more: 503 */
+        int64_t streams;          /* readers of /stream */
+    } http;
+    struct {
         bool redeliver; /* every packet is processed twice (tests) */
     } faults;
     struct app_setting *app; /* the app's own `settings:`, sorted by name */

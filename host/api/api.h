@@ -1,0 +1,89 @@
+/*
+ * API: what the host answers over HTTP. One table of routes; each is answered by the front (the http process: ingest,
+ * what the board has, the stream) or by a query process (whatever asks the database; its queries are short, and may block).
+ * The OpenAPI document is made from the same table.
+ */
+#pragma once
+
+#include "app.h"
+#include "board.h"
+#include "http/http.h"
+#include "http/router.h"
+#include "intake.h"
+#include "page.h"
+
+enum api_where { API_FRONT, API_QUERY };
+
+/* A parameter of the query. type: "text", "int", "bool", "filter" (repeats), "window", or words "a|b|c". */
+struct api_param {
+    const char *name, *type, *help;
+};
+#define API_PARAMS_MAX 8
+
+struct api;
+struct api_call {
+    struct api *api;
+    struct http_request *request;
+    const struct router_match *match;
+    const struct api_route *route;
+};
+typedef void api_handler_fn(struct api_call *call);
+
+struct api_route {
+    const char *method, *pattern;
+    enum api_where where;
+    enum http_role role; /* the least that is wanted; HTTP_ROLE_NONE: anybody */
+    api_handler_fn *run;
+    const char *summary; /* one sentence, for the OpenAPI document */
+    const char *body;    /* name of the body's schema in api/schemas.json; NULL: none */
+    const char *answer;  /* of the answer's; "text", "ndjson", "csv", "stream" for others */
+    struct api_param params[API_PARAMS_MAX]; /* the query's; others are refused with 400 */
+};
+extern const struct api_route api_routes[];
+extern const size_t api_route_count;
+
+/* What handlers work with. One a process. */
+struct api {
+    struct app *app;
+    const struct program
+        *program; /* declarations of the current generation, with numbers from the database */
+    struct board *board;
+    struct page *page;
+    const char *conninfo;
+    const char *native_dir, *modules_dir; /* of the generation */
+    struct http_server *server;
+    struct intake *intake; /* front only */
+    const char *query_socket,
+        *routes_socket; /* front only; routes_socket NULL: the app has no routes */
+    struct pg *
+        pg; /* query only: read-only session of the reader role, statement_timeout http.read_timeout */
+    struct acc_heap *heap; /* query only: reset before each call */
+};
+
+/*
+ * The connection for reads, made when it is needed and again after a loss; NULL: answered with 503 already.
+ * api_writer: a connection that may change things, open until api_writer_end; NULL likewise.
+ */
+struct pg *api_reader(struct api_call *call);
+struct pg *api_writer(struct api_call *call);
+void api_writer_end(struct api_call *call, struct pg *pg);
+
+/* The part of the path with that number, as NUL-terminated text of the request's memory. */
+const char *api_part(struct api_call *call, size_t number);
+/* The kind or lifecycle that a part of the path names; NULL: answered with 404 (and did you mean). */
+const struct kind *api_kind(struct api_call *call, size_t number);
+struct lifecycle *api_lifecycle(struct api_call *call, size_t number);
+/* An integer parameter of the query; initial when not given. false: answered with 400. */
+bool api_int(struct api_call *call, const char *name, int64_t low, int64_t high, int64_t initial,
+             int64_t *value);
+bool api_bool(struct api_call *call, const char *name, bool *value);
+/* The body as a JSON object without unknown members (names ends with NULL); NULL: answered with 400 or 415. Caller decrefs. */
+json_t *api_body(struct api_call *call, const char *const *names);
+/* A reason from the body: text of 1..500 bytes; NULL: answered with 400. */
+const char *api_reason(struct api_call *call, const json_t *body);
+
+/* Looks the request up in the table, checks role and parameters, and runs what belongs to where. The one handler of both. */
+void api_handle(struct api *api, enum api_where where, struct http_request *request);
+
+/* GET /openapi.json for this program. */
+json_t *api_openapi(const struct program *program, const char *version);

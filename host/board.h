@@ -1,0 +1,72 @@
+/*
+ * Board: what one process (figures) knows of the whole, put up for the others in shared memory: documents ready to be
+ * sent, series for charts, messages of the stream. One writer, any number of readers, no locks: a reader copies, and copies
+ * again when it was changed meanwhile. Made by the master before it forks.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "metrics.h"
+
+enum board_document {
+    BOARD_STATUS,      /* /status */
+    BOARD_KINDS,       /* /kinds */
+    BOARD_LIFECYCLES,  /* /lifecycles: array */
+    BOARD_GRAPH_ALL,   /* /graph?window=all */
+    BOARD_GRAPH_5M,    /* /graph?window=5m */
+    BOARD_WORKERS,     /* /workers */
+    BOARD_GENERATIONS, /* /generations */
+    BOARD_DATABASE,    /* /database */
+    BOARD_METRICS,     /* OpenMetrics text of what the database knows, without # EOF */
+    BOARD_DOCUMENTS
+};
+
+/* Topics of the stream; lifecycle:NAME is filtered from LIFECYCLES by the front. */
+enum board_topic {
+    TOPIC_STATUS,
+    TOPIC_LIFECYCLES,
+    TOPIC_FACTS,
+    TOPIC_EVENTS,
+    TOPIC_WORKERS,
+    TOPIC_RELOAD,
+    TOPIC_AUDIT,
+    BOARD_TOPICS
+};
+extern const char *const board_topic_names[BOARD_TOPICS];
+
+struct board;
+
+/* In a file of the run directory, shared by all processes forked afterwards. */
+struct board *board_create(const char *run_dir, struct acc_error *err) ACC_MUST_CHECK;
+void board_close(struct board *board);
+/* Metrics of this host's processes. */
+struct metrics *board_metrics(struct board *board);
+
+/* Writer. A document too large for its place (1 MiB to 8 MiB) is not put; false, logged with both numbers. */
+bool board_put(struct board *board, enum board_document document, const void *data, size_t size);
+/* Reader: replaces what is in out. false: nothing was put yet. *version changes with every put; *at_us is clock_us() of it. */
+bool board_get(const struct board *board, enum board_document document, struct buf *out,
+               uint64_t *version, int64_t *at_us);
+uint64_t board_version(const struct board *board, enum board_document document);
+
+/* Messages for the stream: the last one of each topic, JSON. A reader that polls sees the newest. */
+void board_say(struct board *board, enum board_topic topic, const void *data, size_t size);
+bool board_hear(const struct board *board, enum board_topic topic, uint64_t *version,
+                struct buf *out); /* false: not newer */
+
+/*
+ * Series: values sampled every 3 s, kept for 15 minutes so, for 1, 6 and 24 hours in coarser steps (mean of what fell into
+ * one), 300 points each. lifecycle is "" for the whole. NAN is a gap.
+ */
+#define BOARD_POINTS 300
+enum board_window { WINDOW_15M, WINDOW_1H, WINDOW_6H, WINDOW_24H, BOARD_WINDOWS };
+void board_sample_begin(struct board *board, int64_t at_s);
+bool board_sample(struct board *board, const char *name, const char *lifecycle,
+                  double value); /* false: no room, logged once */
+void board_sample_end(struct board *board);
+/* Oldest first; returns how many points; t in unix seconds. name or lifecycle unknown: -1. */
+int board_series(const struct board *board, const char *name, const char *lifecycle,
+                 enum board_window window, int64_t *t, double *values, int *step_s);
+void board_mark(struct board *board, int64_t at_s, const char *text); /* "generation 4" */
+int board_marks(const struct board *board, int64_t since_s, int64_t *t, char (*text)[64], int most);
