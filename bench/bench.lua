@@ -131,6 +131,14 @@ function Host:connect()
   return conn
 end
 
+--- Where it serves HTTP.
+function Host:http()
+  if not self.url then
+    self.url = "http://" .. json.decode(self:command("status", "--json")).http
+  end
+  return self.url
+end
+
 --- Events that are queued.
 function Host:ready()
   self.ready_query = self.ready_query or self.conn:prepare("SELECT coalesce(sum(n), 0)::int8 FROM packet")

@@ -19,6 +19,7 @@ enum board_document {
     BOARD_GENERATIONS, /* /generations */
     BOARD_DATABASE,    /* /database */
     BOARD_METRICS,     /* OpenMetrics text of what the database knows, without # EOF */
+    BOARD_TOKENS,      /* struct token_set (tokens.h): whom the front lets in */
     BOARD_DOCUMENTS
 };
 
@@ -42,6 +43,12 @@ struct board *board_create(const char *run_dir, struct acc_error *err) ACC_MUST_
 void board_close(struct board *board);
 /* Metrics of this host's processes. */
 struct metrics *board_metrics(struct board *board);
+/*
+ * Memory of the writer that outlives its process, so that a new one goes on where the last one ended: zeros at first, and
+ * again whenever another layout is named. At most BOARD_MEMORY bytes, aligned to 64.
+ */
+#define BOARD_MEMORY (16 << 20)
+void *board_memory(struct board *board, uint64_t layout, size_t size);
 
 /* Writer. A document too large for its place (1 MiB to 8 MiB) is not put; false, logged with both numbers. */
 bool board_put(struct board *board, enum board_document document, const void *data, size_t size);
@@ -68,5 +75,9 @@ void board_sample_end(struct board *board);
 /* Oldest first; returns how many points; t in unix seconds. name or lifecycle unknown: -1. */
 int board_series(const struct board *board, const char *name, const char *lifecycle,
                  enum board_window window, int64_t *t, double *values, int *step_s);
-void board_mark(struct board *board, int64_t at_s, const char *text); /* "generation 4" */
+/* When the first sample was taken, in unix seconds; 0: none yet. Points before it are no gaps and are left out. */
+int64_t board_since(const struct board *board);
+/* "generation 4"; the newest BOARD_MARKS are kept, oldest first. */
+#define BOARD_MARKS 64
+void board_mark(struct board *board, int64_t at_s, const char *text);
 int board_marks(const struct board *board, int64_t since_s, int64_t *t, char (*text)[64], int most);

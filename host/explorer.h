@@ -23,6 +23,8 @@ struct explorer_query {
     const uint8_t *cursor; /* id of a fact that there is; NULL: from the start */
     bool is_before; /* the page that ends before cursor instead of the one that begins behind it */
     int64_t limit;  /* 1..EXPLORER_PAGE_MAX */
+    int64_t
+        limit_ms; /* newest first takes several statements: no further one after so long; 0: any */
 };
 
 /* A fact as it is shown. Valid during the call it is handed to. */
@@ -47,6 +49,10 @@ bool explorer_begin(struct pg *pg, int64_t timeout_ms, struct acc_error *err) AC
 bool explorer_order(struct explorer_query *query, const char *text,
                     struct acc_error *err) ACC_MUST_CHECK;
 
+/* Whether newest first takes an index (or a small kind) instead of sorting all facts. */
+bool explorer_is_newest_quick(struct pg *pg, const struct kind *kind, bool *is_quick,
+                              struct acc_error *err) ACC_MUST_CHECK;
+
 /*
  * Visits one page in its order; *is_more tells whether there are facts beyond it (in the direction
  * it was read). ACC_ELIMIT: the statement took longer than explorer_begin allows; the text says
@@ -59,6 +65,18 @@ bool explorer_page(struct pg *pg, const struct explorer_query *query, struct acc
 /* Facts that pass the filters, counted up to bound (0: all of them). */
 bool explorer_count(struct pg *pg, const struct filters *filters, int64_t bound, int64_t *count,
                     struct acc_error *err) ACC_MUST_CHECK;
+
+/* All facts of the kind, exactly and at once, from the tallies. */
+bool explorer_total(struct pg *pg, const struct kind *kind, int64_t *count,
+                    struct acc_error *err) ACC_MUST_CHECK;
+
+/*
+ * Counts facts that pass the filters for about limit_ms; *is_exact false: there are at least so many. *until
+ * (statement_timeout of the session in ms) is what holds again afterwards.
+ */
+bool explorer_count_within(struct pg *pg, const struct filters *filters, int64_t limit_ms,
+                           int64_t until_ms, int64_t *count, bool *is_exact,
+                           struct acc_error *err) ACC_MUST_CHECK;
 
 /* All ids that begin with some hex digits. */
 struct id_range {

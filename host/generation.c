@@ -96,7 +96,7 @@ static void remove_tree(const char *path)
 
 static bool snapshot(struct app *app, const char *to, struct acc_error *err)
 {
-    static const char *const folders[] = {"kinds", "lifecycles", "lua", "native"};
+    static const char *const folders[] = {"kinds", "lifecycles", "lua", "native", "routes"};
     char *so_path = NULL;
     bool ok = make_dir(to, err);
 
@@ -128,7 +128,8 @@ static bool check_and_activate(struct app *app, const char *conninfo, const char
     struct pg pg = {0};
     alarm(
         LOAD_SECONDS); /* a module that loops while it is loaded ends this process, not the host */
-    bool ok = script != NULL && script_load(script, &program, false, err);
+    bool ok = script != NULL && script_load(script, &program, false, err) &&
+              script_load_routes(script, err);
     alarm(0);
     ok = ok &&
          pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 0, err) &&

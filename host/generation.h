@@ -7,8 +7,8 @@
 #include "app.h"
 
 /*
- * In a process of its own: copies kinds/, lifecycles/, lua/, native/ and the compiled library,
- * loads and checks them, brings the schema up to date, makes them the current generation.
+ * In a process of its own: copies kinds/, lifecycles/, lua/, native/, routes/ and the compiled
+ * library, loads and checks them, brings the schema up to date, makes them the current generation.
  * *generation is its number. Errors name file and line.
  */
 bool generation_prepare(struct app *app, const char *conninfo, int32_t *generation,

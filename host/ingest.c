@@ -1,78 +1,56 @@
 #include "ingest.h"
 
 #include "base/clock.h"
-#include "identity.h"
-#include "seen.h"
+#include "ingest_side.h"
 #include "tally.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define TRIES_MAX 50
+#define OPEN_TRIES_MAX 100
 #define DISTRUST_MAX 64
-#define CHECK_BYTES (INT64_C(1) << 30) /* of ids that a check remembers */
 
-/* Rows of one transaction: one side is filled while the server works on the other. */
-struct side {
-    struct acc_heap heap;
-    struct acc_rows *rows;       /* by kind index */
-    struct acc_row ***sorted;    /* by kind index: what is left to insert */
-    size_t *counts, *capacities; /* by kind index */
-    int64_t *repeats, *contradictions;
-    ingest_refused_fn *refused;
-    void *context;
-    bool is_plain; /* sent without asking first what is known */
-    bool is_sent;  /* results are to be read; else sending failed */
+/* What the connection is at. */
+enum step {
+    IDLE,
+    OPENING,      /* a pipeline that makes it ready to write */
+    ASKING,       /* what is known */
+    WRITING,      /* the transaction */
+    ROLLING_BACK, /* one that failed */
+    ROUTING,      /* reading routes that are out of date */
+    PAUSING,      /* nothing is sent until pause_until_us */
 };
 
 struct ingest {
     struct pg *pg;
     const struct program *program;
     const struct settings *settings;
+    const char *role; /* to be taken on, or NULL; owned */
     struct facts *facts;
     struct epoch epoch;
+    int64_t numbers; /* given for records */
     struct routing routing;
     struct packet_set pushes;
-    struct side sides[2];
-    struct side *filling, *flying; /* flying NULL: nothing is started */
+    struct ingest_side sides[2];
+    struct ingest_side *filling, *started; /* started: the last one */
+    enum step step;
+    bool is_opening;    /* not ready to write yet */
+    bool is_first;      /* try of this transaction */
+    bool is_completing; /* the last transaction of a split is under way, without rows */
+    bool wants_routing; /* before the next try */
+    bool is_failed;     /* for good */
+    int tries;          /* that failed since something went well */
+    int64_t pause_until_us;
     int distrust; /* flushes without repeats that it takes until facts are taken for new again */
     int distrust_len; /* what distrust becomes next time; doubles each time */
     struct pg_stmt notify;
-    struct seen *seen; /* of a check, else NULL */
-    bool *has_table;   /* of a check: [kind index], the database knows this kind */
+    bool *has_table; /* of a check: [kind index], the database knows this kind; NULL: all */
 };
 
-static void side_init(struct side *side, const struct catalog *catalog)
-{
-    size_t kinds = catalog->count;
-
-    side->rows = acc_zalloc(kinds * sizeof(*side->rows) + 1);
-    side->sorted = acc_zalloc(kinds * sizeof(*side->sorted) + 1);
-    side->counts = acc_zalloc(kinds * sizeof(*side->counts) + 1);
-    side->capacities = acc_zalloc(kinds * sizeof(*side->capacities) + 1);
-    side->repeats = acc_zalloc(kinds * sizeof(*side->repeats) + 1);
-    side->contradictions = acc_zalloc(kinds * sizeof(*side->contradictions) + 1);
-    for (size_t k = 0; k < kinds; k++)
-        rows_init(&side->rows[k], catalog->kinds[k], 1 << 20);
-}
-
-static void side_clear(struct side *side, const struct catalog *catalog)
-{
-    for (size_t k = 0; k < catalog->count; k++) {
-        rows_clear(&side->rows[k]);
-        free(side->sorted[k]);
-    }
-    free(side->rows);
-    free(side->sorted);
-    free(side->counts);
-    free(side->capacities);
-    free(side->repeats);
-    free(side->contradictions);
-}
-
 /* Half of the batch's heap each. */
-static void split_heap(struct side *sides)
+static void split_heap(struct ingest_side *sides)
 {
     heap_init(&sides[0].heap, 0);
     sides[1].heap = sides[0].heap;
@@ -96,30 +74,85 @@ static struct ingest *make(struct pg *pg, const struct program *program,
         side_init(&ingest->sides[i], &program->catalog);
     split_heap(ingest->sides);
     ingest->filling = &ingest->sides[0];
+    ingest->started = &ingest->sides[1];
     ingest->distrust_len = 1;
+    /* Names in NOTIFY cannot be parameters; the schema's comes from a checked identifier. */
+    ingest->notify.sql = "SELECT pg_notify(current_schema(), '')";
     return ingest;
 }
 
-static bool set_plans(struct pg *pg, struct acc_error *err)
+/* Opening */
+
+static bool open_send(struct ingest *ingest, struct acc_error *err)
 {
-    return pg_do(pg,
-                 "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
-                 "SET enable_material = off; "
-                 "SET plan_cache_mode = force_generic_plan; SET synchronous_commit = on",
-                 NULL, err);
+    static struct pg_stmt plans = {
+        .sql = "SELECT set_config(name, value, false) FROM (VALUES ('enable_seqscan', 'off'), "
+               "('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), "
+               "('enable_material', 'off'), ('plan_cache_mode', 'force_generic_plan'), "
+               "('synchronous_commit', 'on')) AS s(name, value) "
+               "UNION ALL SELECT set_config('role', rolname::text, false) FROM pg_roles "
+               "WHERE rolname = $1 AND pg_has_role(rolname, 'MEMBER')"};
+    struct pg_args args = {0};
+
+    pg_text(&args, ingest->role);
+    return pg_send(ingest->pg, &plans, &args, err) &&
+           epoch_open_send(ingest->pg, "ingest", ingest->program->generation, err) &&
+           routing_send(ingest->pg, err) && pg_sync(ingest->pg, err);
+}
+
+static bool open_read(struct ingest *ingest, struct acc_error *err)
+{
+    PGresult *plans = pg_result(ingest->pg, err);
+    bool ok = plans != NULL &&
+              epoch_open_take(&ingest->epoch, ingest->pg, ingest->program->generation, err) &&
+              routing_take(&ingest->routing, ingest->pg, err);
+    struct acc_error later;
+
+    PQclear(plans);
+    return pg_end(ingest->pg, ok ? err : &later) && ok;
+}
+
+static bool go_on(struct ingest *ingest, struct acc_error *err);
+
+/* Goes on until there is nothing more to do, waiting for the server as long as it takes. */
+static bool drain(struct ingest *ingest, struct ingest_counts *counts, struct acc_error *err)
+{
+    for (;;) {
+        bool is_done;
+        int64_t wait_ms;
+
+        if (!ingest_poll(ingest, counts, &is_done, &wait_ms, err))
+            return false;
+        if (is_done)
+            return true;
+        bool is_pause = wait_ms >= 0;
+        struct pollfd fd = {.fd = is_pause ? -1 : PQsocket(ingest->pg->conn),
+                            .events = POLLIN | (ingest->pg->wants_write ? POLLOUT : 0)};
+        poll(&fd, 1, (int)wait_ms);
+    }
+}
+
+struct ingest *ingest_new_polled(struct pg *pg, const struct program *program,
+                                 const struct settings *settings, const char *role,
+                                 struct acc_error *err)
+{
+    struct ingest *ingest = make(pg, program, settings);
+
+    ingest->role = role == NULL ? NULL : acc_strdup(role);
+    ingest->is_opening = true;
+    if (go_on(ingest, err))
+        return ingest;
+    ingest_free(ingest);
+    return NULL;
 }
 
 struct ingest *ingest_new(struct pg *pg, const struct program *program,
                           const struct settings *settings, struct acc_error *err)
 {
-    struct ingest *ingest = make(pg, program, settings);
-    struct buf sql = {0};
+    struct ingest *ingest = ingest_new_polled(pg, program, settings, NULL, err);
+    struct ingest_counts none = {0};
 
-    /* Names in NOTIFY cannot be parameters; the schema's comes from a checked identifier. */
-    buf_text(&sql, "SELECT pg_notify(current_schema(), '')");
-    ingest->notify.sql = sql.data;
-    if (set_plans(pg, err) && epoch_open(&ingest->epoch, pg, "ingest", program->generation, err) &&
-        routing_read(&ingest->routing, pg, err))
+    if (ingest == NULL || drain(ingest, &none, err))
         return ingest;
     ingest_free(ingest);
     return NULL;
@@ -129,7 +162,11 @@ struct ingest *ingest_new(struct pg *pg, const struct program *program,
 static bool find_tables(struct ingest *ingest, struct acc_error *err)
 {
     const struct catalog *catalog = &ingest->program->catalog;
-    bool ok = set_plans(ingest->pg, err);
+    bool ok = pg_do(ingest->pg,
+                    "SET enable_seqscan = off; SET enable_hashjoin = off; "
+                    "SET enable_mergejoin = off; SET enable_material = off; "
+                    "SET plan_cache_mode = force_generic_plan",
+                    NULL, err);
 
     for (size_t k = 0; ok && k < catalog->count; k++) {
         struct pg_args args = {0};
@@ -148,7 +185,6 @@ struct ingest *ingest_new_check(struct pg *pg, const struct program *program,
 {
     struct ingest *ingest = make(pg, program, settings);
 
-    ingest->seen = seen_new(CHECK_BYTES);
     ingest->has_table = acc_zalloc(program->catalog.count + 1);
     if (pg == NULL || find_tables(ingest, err))
         return ingest;
@@ -161,12 +197,11 @@ void ingest_free(struct ingest *ingest)
     if (ingest == NULL)
         return;
     for (int i = 0; i < 2; i++)
-        side_clear(&ingest->sides[i], &ingest->program->catalog);
+        side_clear(&ingest->sides[i]);
     facts_free(ingest->facts);
     routing_clear(&ingest->routing);
     packet_set_clear(&ingest->pushes);
-    free((char *)ingest->notify.sql);
-    seen_free(ingest->seen);
+    free((char *)ingest->role);
     free(ingest->has_table);
     free(ingest);
 }
@@ -181,70 +216,30 @@ struct acc_heap *ingest_heap(struct ingest *ingest)
     return &ingest->filling->heap;
 }
 
-static int by_id(const void *a, const void *b)
+const struct acc_rows *ingest_started(const struct ingest *ingest, const struct kind *kind)
 {
-    const struct acc_row *x = *(struct acc_row *const *)a;
-    const struct acc_row *y = *(struct acc_row *const *)b;
-    int order = id_compare(x->id, y->id);
-    return order != 0 ? order : x < y ? -1 : x > y;
+    return &ingest->started->rows[kind->index];
 }
 
-static void refuse(struct side *side, const struct kind *kind, const struct acc_row *row)
+const char *ingest_message(const struct ingest *ingest, const struct kind *kind,
+                           const struct acc_row *row, char text[INGEST_MESSAGE_BYTES])
 {
-    const struct acc_rows *rows = &side->rows[kind->index];
-    uint32_t number = (uint32_t)(((const char *)row - rows->base) / rows->stride);
-    char text[160];
-    int used = snprintf(text, sizeof(text), "contradicts the %s ", kind->name);
-
-    for (size_t i = 0; i < 16; i++)
-        used += snprintf(text + used, sizeof(text) - (size_t)used, "%02x", row->id[i]);
-    snprintf(text + used, sizeof(text) - (size_t)used,
-             " that is known: other values outside its unique fields");
-    side->contradictions[kind->index]++;
-    if (side->refused != NULL)
-        side->refused(side->context, kind, number, text);
+    return side_message(ingest->started, kind, row, text);
 }
 
-/* Sorted rows of one kind, doubles within them taken out. */
-static void sort_kind(struct side *side, const struct kind *kind)
+int64_t ingest_number(struct ingest *ingest)
 {
-    size_t k = kind->index;
-    struct acc_rows *rows = &side->rows[k];
-
-    if (side->capacities[k] < rows->count) {
-        side->capacities[k] = rows->count;
-        side->sorted[k] = acc_realloc(side->sorted[k], rows->count * sizeof(struct acc_row *));
-    }
-    struct acc_row **sorted = side->sorted[k];
-    for (uint32_t i = 0; i < rows->count; i++) {
-        struct acc_row *row = rows_at(rows, i);
-        row_normalise(kind, row);
-        identity_set(kind, row);
-        sorted[i] = row;
-    }
-    if (rows->count > 0)
-        qsort(sorted, rows->count, sizeof(struct acc_row *), by_id);
-    size_t kept = 0;
-    for (uint32_t i = 0; i < rows->count; i++) {
-        struct acc_row *row = sorted[i];
-        if (kept == 0 || id_compare(sorted[kept - 1]->id, row->id) != 0)
-            sorted[kept++] = row;
-        else if (rows_equal(kind, sorted[kept - 1], row, UINT64_MAX))
-            side->repeats[k]++;
-        else
-            refuse(side, kind, row);
-    }
-    side->counts[k] = kept;
+    return (int64_t)ingest->epoch.id << 32 | ++ingest->numbers;
 }
 
-/* Whether the database is asked about the rows of a kind. */
-static bool is_asked(const struct ingest *ingest, const struct side *side, size_t k)
+/* Asking what is known. All fields are compared: a forged twin is a contradiction, not a repeat. */
+
+static bool is_asked(const struct ingest *ingest, const struct ingest_side *side, size_t k)
 {
     return side->counts[k] > 0 && (ingest->has_table == NULL || ingest->has_table[k]);
 }
 
-/* Asking what is known. All fields are compared: a forged twin is a contradiction, not a repeat. */
-static bool ask_send(struct ingest *ingest, const struct side *side, struct acc_error *err)
+static bool ask_send(struct ingest *ingest, const struct ingest_side *side, struct acc_error *err)
 {
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
@@ -259,36 +254,7 @@ static bool ask_send(struct ingest *ingest, const struct side *side, struct acc_
     return ok && pg_send(ingest->pg, &commit, NULL, err) && pg_sync(ingest->pg, err);
 }
 
-/* Takes out what is known of a kind. */
-static bool take_known(struct ingest *ingest, struct side *side, const struct kind *kind,
-                       struct acc_error *err)
-{
-    size_t k = kind->index;
-    size_t count = side->counts[k];
-    bool *known = acc_alloc(2 * count + 1);
-    bool *differs = known + count;
-
-    if (!facts_known_read(ingest->facts, ingest->pg, kind, side->sorted[k], count, &side->heap,
-                          known, differs, err)) {
-        free(known);
-        return false;
-    }
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct acc_row *row = side->sorted[k][i];
-        if (!known[i])
-            side->sorted[k][kept++] = row;
-        else if (differs[i])
-            refuse(side, kind, row);
-        else
-            side->repeats[k]++;
-    }
-    side->counts[k] = kept;
-    free(known);
-    return true;
-}
-
-static bool ask_read(struct ingest *ingest, struct side *side, struct acc_error *err)
+static bool ask_read(struct ingest *ingest, struct ingest_side *side, struct acc_error *err)
 {
     const struct catalog *catalog = &ingest->program->catalog;
     PGresult *res = pg_result(ingest->pg, err); /* of BEGIN */
@@ -297,38 +263,18 @@ static bool ask_read(struct ingest *ingest, struct side *side, struct acc_error 
     PQclear(res);
     for (size_t k = 0; ok && k < catalog->count; k++) {
         if (is_asked(ingest, side, k))
-            ok = take_known(ingest, side, catalog->kinds[k], err);
+            ok = side_take_known(side, catalog->kinds[k], ingest->facts, ingest->pg, err);
     }
     struct acc_error later;
-    return pg_finish(ingest->pg, ok ? err : &later) && ok;
+    return pg_end(ingest->pg, ok ? err : &later) && ok;
 }
 
-/* What ingest_start begins and ingest_finish ends when nothing is to be written. */
-static bool check_send(struct ingest *ingest, struct side *side, struct acc_error *err)
-{
-    const struct catalog *catalog = &ingest->program->catalog;
-
-    for (size_t k = 0; k < catalog->count; k++) {
-        size_t kept = 0;
-
-        for (size_t i = 0; i < side->counts[k]; i++) {
-            struct acc_row *row = side->sorted[k][i];
-
-            if (seen_has(ingest->seen, row->id)) {
-                side->repeats[k]++;
-            } else {
-                seen_add(ingest->seen, row->id);
-                side->sorted[k][kept++] = row;
-            }
-        }
-        side->counts[k] = kept;
-    }
-    return ingest->pg == NULL || ask_send(ingest, side, err);
-}
+/* Writing */
 
 /* Facts and packets of one kind. */
-static bool kind_send(struct ingest *ingest, const struct side *side, const struct kind *kind,
-                      int64_t batch_id, struct tally *tally, struct acc_error *err)
+static bool kind_send(struct ingest *ingest, const struct ingest_side *side,
+                      const struct kind *kind, int64_t batch_id, struct tally *tally,
+                      struct acc_error *err)
 {
     size_t k = kind->index;
     size_t n = side->counts[k];
@@ -351,7 +297,7 @@ static bool kind_send(struct ingest *ingest, const struct side *side, const stru
  * The batch row is written for repeats too: its commit waits for the disk, and with it for the
  * asynchronous one that found the fact.
  */
-static bool write_send(struct ingest *ingest, const struct side *side, struct acc_error *err)
+static bool write_send(struct ingest *ingest, const struct ingest_side *side, struct acc_error *err)
 {
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL SERIALIZABLE"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
@@ -367,51 +313,10 @@ static bool write_send(struct ingest *ingest, const struct side *side, struct ac
     if (ok && ingest->pushes.count > 0)
         ok = queue_push_send(&ingest->pushes, pg, &ingest->epoch.next_packet, err) &&
              pg_send(pg, &ingest->notify, NULL, err);
+    if (ok && side->calls.with != NULL && (!side->split.is_on || ingest->is_completing))
+        ok = side->calls.with(side->calls.context, pg, batch_id, err);
     return ok && tally_send(&tally, &ingest->epoch, batch_id, pg, err) &&
            pg_send(pg, &commit, NULL, err) && pg_sync(pg, err);
-}
-
-static bool write_new(struct ingest *ingest, const struct side *side, struct acc_error *err)
-{
-    bool ok = write_send(ingest, side, err);
-    struct acc_error later;
-
-    return pg_finish(ingest->pg, ok ? err : &later) && ok;
-}
-
-/* A try that lost: count its repeats afresh. */
-static bool again(struct ingest *ingest, const struct acc_error *why, struct acc_error *err)
-{
-    *err = *why;
-    if (why->code == ACC_ESTALE)
-        return routing_read(&ingest->routing, ingest->pg, err);
-    return why->code == ACC_ECONFLICT || (pg_is_transient(why) && why->code != ACC_ELOST);
-}
-
-static bool ask_and_write(struct ingest *ingest, struct side *side, struct acc_error *err)
-{
-    bool ok = ask_send(ingest, side, err);
-    struct acc_error later;
-
-    if (!ok) {
-        (void)!pg_finish(ingest->pg, &later);
-        return false;
-    }
-    return ask_read(ingest, side, err) && write_new(ingest, side, err);
-}
-
-/* The first try, of which ingest_start has sent the beginning. */
-static bool first_try(struct ingest *ingest, struct side *side, struct acc_error *err)
-{
-    struct acc_error later;
-
-    if (!side->is_sent) {
-        (void)!pg_finish(ingest->pg, &later);
-        return ask_and_write(ingest, side, err);
-    }
-    if (side->is_plain)
-        return pg_finish(ingest->pg, err);
-    return ask_read(ingest, side, err) && write_new(ingest, side, err);
 }
 
 /*
@@ -419,7 +324,7 @@ static bool first_try(struct ingest *ingest, struct side *side, struct acc_error
  * of the whole transaction. After that it takes more and more flushes without a repeat to win that
  * trust back.
  */
-static void learn(struct ingest *ingest, const struct side *side, int64_t known)
+static void learn(struct ingest *ingest, const struct ingest_side *side, int64_t known)
 {
     if (side->is_plain && known == 0)
         return;
@@ -434,81 +339,224 @@ static void learn(struct ingest *ingest, const struct side *side, int64_t known)
     }
 }
 
-static int64_t repeats_of(const struct ingest *ingest, const struct side *side)
-{
-    int64_t sum = 0;
+/* The machine */
 
-    for (size_t k = 0; k < ingest->program->catalog.count; k++)
-        sum += side->repeats[k] + side->contradictions[k];
-    return sum;
+/* Sends what comes next, when nothing is under way. */
+static bool go_on(struct ingest *ingest, struct acc_error *err)
+{
+    static struct pg_stmt rollback = {.sql = "ROLLBACK"};
+    struct ingest_side *side = ingest->started;
+    struct pg *pg = ingest->pg;
+
+    if (pg_must_rollback(pg)) {
+        ingest->step = ROLLING_BACK;
+        return pg_send(pg, &rollback, NULL, err) && pg_sync(pg, err);
+    }
+    if (ingest->wants_routing) {
+        ingest->step = ROUTING;
+        return routing_send(pg, err) && pg_sync(pg, err);
+    }
+    if (ingest->pause_until_us > clock_us()) {
+        ingest->step = PAUSING;
+        return true;
+    }
+    if (ingest->is_opening) {
+        ingest->step = OPENING;
+        return open_send(ingest, err);
+    }
+    if (side->calls.seen == NULL &&
+        (ingest->is_completing || (side->is_plain && ingest->is_first))) {
+        ingest->step = WRITING;
+        return write_send(ingest, side, err);
+    }
+    ingest->step = ASKING;
+    return ask_send(ingest, side, err);
 }
 
-static bool finish(struct ingest *ingest, struct side *side, struct acc_error *err)
+/* Ends the start: tells what was refused. */
+static void complete(struct ingest *ingest)
 {
-    if (ingest->seen != NULL)
-        return ingest->pg == NULL || ask_read(ingest, side, err);
+    struct ingest_side *side = ingest->started;
 
-    bool ok = first_try(ingest, side, err);
+    ingest->step = IDLE;
+    ingest->is_completing = false;
+    side_tell(side);
+    if (side->calls.done != NULL)
+        side->calls.done(side->calls.context);
+}
 
-    for (int tries = 1; !ok && tries < TRIES_MAX; tries++) {
-        struct acc_error why = *err;
+/* The next transaction of the start, if there is one. */
+static bool next_transaction(struct ingest *ingest, struct acc_error *err)
+{
+    struct ingest_side *side = ingest->started;
 
-        if (!again(ingest, &why, err)) {
-            *err = why;
-            break;
-        }
-        if (tries > 1 || !side->is_plain)
-            usleep((useconds_t)(random() % (1000 * tries)));
-        ok = ask_and_write(ingest, side, err);
+    ingest->is_first = false;
+    ingest->tries = 0;
+    if (!ingest->is_completing && side_next_range(side))
+        return go_on(ingest, err);
+    if (side->split.is_on && side->calls.with != NULL && !ingest->is_completing) {
+        ingest->is_completing = true;
+        return go_on(ingest, err);
     }
-    return ok;
+    complete(ingest);
+    return true;
+}
+
+static bool committed(struct ingest *ingest, struct acc_error *err)
+{
+    struct ingest_side *side = ingest->started;
+
+    if (!side->split.is_on && side->calls.seen == NULL)
+        learn(ingest, side, side_repeats(side) - side->doubles);
+    side_committed(side);
+    return next_transaction(ingest, err);
+}
+
+/* Something failed: runs it again, or without the rows that it is about. */
+static bool failed(struct ingest *ingest, struct acc_error *err)
+{
+    struct acc_error why = *err;
+    int tries_max = ingest->is_opening ? OPEN_TRIES_MAX : TRIES_MAX;
+
+    if (why.code == ACC_ELOST)
+        return false;
+    if (pg_is_transient(&why)) {
+        if (++ingest->tries >= tries_max)
+            return false;
+        if (ingest->tries > 1 || !ingest->started->is_plain)
+            ingest->pause_until_us = clock_us() + random() % (1000 * ingest->tries);
+        ingest->wants_routing = ingest->wants_routing || why.code == ACC_ESTALE;
+        ingest->is_first = false;
+        return go_on(ingest, err);
+    }
+    if (ingest->is_opening || ingest->wants_routing || ingest->is_completing ||
+        ingest->started->calls.seen != NULL || !side_narrow(ingest->started, &why))
+        return false;
+    return next_transaction(ingest, err);
+}
+
+/* All results of what was sent are here. */
+static bool received(struct ingest *ingest, struct acc_error *err)
+{
+    struct ingest_side *side = ingest->started;
+    bool ok = false;
+
+    switch (ingest->step) {
+    case OPENING:
+        ok = open_read(ingest, err);
+        if (ok) {
+            ingest->is_opening = false;
+            ingest->tries = 0;
+            ingest->step = IDLE;
+            return true;
+        }
+        break;
+    case ASKING:
+        ok = ask_read(ingest, side, err);
+        if (ok && side->calls.seen != NULL)
+            return committed(ingest, err);
+        if (ok) {
+            ingest->step = WRITING;
+            return write_send(ingest, side, err);
+        }
+        break;
+    case WRITING:
+        ok = pg_end(ingest->pg, err);
+        if (ok)
+            return committed(ingest, err);
+        break;
+    case ROLLING_BACK:
+        ok = pg_end(ingest->pg, err);
+        break;
+    case ROUTING: {
+        struct acc_error later;
+
+        ok = routing_take(&ingest->routing, ingest->pg, err);
+        ok = pg_end(ingest->pg, ok ? err : &later) && ok;
+        ingest->wants_routing = !ok;
+        break;
+    }
+    case IDLE:
+    case PAUSING:
+        return true;
+    }
+    return ok ? go_on(ingest, err) : failed(ingest, err);
+}
+
+/* One step, if there is anything to do now. */
+static bool step(struct ingest *ingest, bool *is_waiting, int64_t *wait_ms, struct acc_error *err)
+{
+    *is_waiting = false;
+    *wait_ms = -1;
+    if (ingest->step == PAUSING) {
+        int64_t left_us = ingest->pause_until_us - clock_us();
+
+        *is_waiting = left_us > 0;
+        if (*is_waiting)
+            *wait_ms = (left_us + 999) / 1000;
+        return *is_waiting || go_on(ingest, err);
+    }
+    bool is_ready;
+    pg_poll(ingest->pg, &is_ready);
+    *is_waiting = !is_ready;
+    return *is_waiting || received(ingest, err);
+}
+
+bool ingest_poll(struct ingest *ingest, struct ingest_counts *counts, bool *is_done,
+                 int64_t *wait_ms, struct acc_error *err)
+{
+    bool is_waiting = false;
+    bool was_started = ingest->step != IDLE && !ingest->is_opening;
+
+    *wait_ms = -1;
+    while (ingest->step != IDLE && !is_waiting) {
+        if (ingest->is_failed)
+            return acc_fail(err, ACC_ELOST, "writing has failed before");
+        if (!step(ingest, &is_waiting, wait_ms, err)) {
+            ingest->is_failed = true;
+            return false;
+        }
+    }
+    *is_done = ingest->step == IDLE;
+    if (!*is_done || !was_started)
+        return true;
+    const struct ingest_counts *done = &ingest->started->done;
+    counts->new_facts += done->new_facts;
+    counts->repeats += done->repeats;
+    counts->contradictions += done->contradictions;
+    counts->refused += done->refused;
+    return true;
 }
 
 bool ingest_finish(struct ingest *ingest, struct ingest_counts *counts, struct acc_error *err)
 {
-    struct side *side = ingest->flying;
-
-    if (side == NULL)
-        return true;
-    int64_t doubles = repeats_of(ingest, side);
-    bool ok = finish(ingest, side, err);
-
-    learn(ingest, side, repeats_of(ingest, side) - doubles);
-    for (size_t k = 0; k < ingest->program->catalog.count; k++) {
-        if (ok) {
-            counts->new_facts += (int64_t)side->counts[k];
-            counts->repeats += side->repeats[k];
-            counts->contradictions += side->contradictions[k];
-        }
-        rows_reset(&side->rows[k]);
-    }
-    heap_reset(&side->heap);
-    ingest->flying = NULL;
-    return ok;
+    return drain(ingest, counts, err);
 }
 
-bool ingest_start(struct ingest *ingest, struct ingest_counts *counts, ingest_refused_fn *refused,
-                  void *context, struct acc_error *err)
+bool ingest_start(struct ingest *ingest, struct ingest_counts *counts,
+                  const struct ingest_calls *calls, struct acc_error *err)
 {
-    const struct catalog *catalog = &ingest->program->catalog;
-    struct side *side = ingest->filling;
-    struct acc_error why;
+    struct ingest_side *side = ingest->filling;
 
-    side->refused = refused;
-    side->context = context;
-    memset(side->repeats, 0, catalog->count * sizeof(*side->repeats));
-    memset(side->contradictions, 0, catalog->count * sizeof(*side->contradictions));
-    for (size_t k = 0; k < catalog->count; k++)
-        sort_kind(side, catalog->kinds[k]); /* while the server is at the rows before */
+    side->calls = *calls;
+    side_sort(side); /* while the server is at the rows before */
     if (!ingest_finish(ingest, counts, err))
         return false;
-    if (ingest->seen != NULL && !check_send(ingest, side, err))
-        return false;
+    ingest->filling = ingest->started;
+    ingest->started = side;
+    side_reset(ingest->filling);
     side->is_plain = ingest->distrust <= 0;
-    if (ingest->seen == NULL)
-        side->is_sent =
-            side->is_plain ? write_send(ingest, side, &why) : ask_send(ingest, side, &why);
-    ingest->flying = side;
-    ingest->filling = side == &ingest->sides[0] ? &ingest->sides[1] : &ingest->sides[0];
+    ingest->is_first = true;
+    ingest->tries = 0;
+    ingest->pause_until_us = 0;
+    if (calls->seen != NULL)
+        side_take_seen(side);
+    if (ingest->pg != NULL)
+        return go_on(ingest, err);
+    side_committed(side);
+    complete(ingest);
+    counts->new_facts += side->done.new_facts;
+    counts->repeats += side->done.repeats;
+    counts->contradictions += side->done.contradictions;
     return true;
 }

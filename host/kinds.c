@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *const type_names[] = {"bool", "int8", "float8", "text", "bytes", "json", "uuid"};
 static const char *const sql_types[] = {"bool", "int8", "float8", "text", "bytea", "text", "uuid"};
@@ -41,6 +42,25 @@ bool field_type_of(const char *text, enum field_type *type, bool *is_array)
         }
     }
     return false;
+}
+
+const char *field_type_near(const char *text)
+{
+    static const char *const others[][2] = {
+        {"string", "text"}, {"str", "text"},      {"varchar", "text"},  {"char", "text"},
+        {"int", "int8"},    {"integer", "int8"},  {"bigint", "int8"},   {"number", "int8"},
+        {"int4", "int8"},   {"int64", "int8"},    {"double", "float8"}, {"float", "float8"},
+        {"real", "float8"}, {"float4", "float8"}, {"boolean", "bool"},  {"bytea", "bytes"},
+        {"blob", "bytes"},  {"binary", "bytes"},  {"jsonb", "json"},    {"table", "json"},
+    };
+    char word[16];
+
+    snprintf(word, sizeof(word), "%.*s", (int)strcspn(text, "[("), text);
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+        if (strcasecmp(others[i][0], word) == 0)
+            return others[i][1];
+    }
+    return name_suggest(word, type_names, sizeof(type_names) / sizeof(*type_names));
 }
 
 const char *field_sql_type(const struct field *field)

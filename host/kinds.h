@@ -69,12 +69,14 @@ struct catalog {
  */
 const char *field_type_name(enum field_type type);
 bool field_type_of(const char *text, enum field_type *type, bool *is_array);
+/* The type that is probably meant by a word that is none ("string" is "text"), or NULL. */
+const char *field_type_near(const char *text);
 /* SQL type of a field, e.g. "int8[]"; json is text in SQL (kept as canonical text). */
 const char *field_sql_type(const struct field *field);
 /* Whether a slot holds a span (text, bytes, json, uuid, arrays). */
 bool field_is_span(const struct field *field);
 
-/* Names are [a-z][a-z0-9_]{0,40} and not reserved in SQL or by the host. */
+/* Names are [a-z][a-z0-9_]{0,40} and not reserved by the host. */
 bool name_check(const char *what, const char *name, struct acc_error *err) ACC_MUST_CHECK;
 
 /*

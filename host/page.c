@@ -9,6 +9,13 @@
 
 #define PAGE_MAGIC UINT64_C(0x6163637265746502) /* "accrete" and the layout's version */
 
+const char *page_role_name(int32_t role)
+{
+    static const char *const names[] = {"none", "front", "query", "routes", "figures"};
+
+    return role >= 0 && role < (int32_t)(sizeof(names) / sizeof(*names)) ? names[role] : "none";
+}
+
 static void *map(const char *run_dir, int flags, int protection, struct acc_error *err)
 {
     char path[256];
@@ -69,4 +76,12 @@ void page_close(const struct page *page)
 {
     if (page != NULL)
         munmap((void *)page, sizeof(*page));
+}
+
+void page_worker_name(int slot, char *out, size_t size)
+{
+    char host[65] = "";
+
+    gethostname(host, sizeof(host) - 1);
+    snprintf(out, size, "%s-%d", host, slot);
 }

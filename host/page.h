@@ -7,6 +7,8 @@
 #include "accrete/hot.h"
 #include "base/error.h"
 
+#include <stddef.h>
+
 #define PAGE_SLOTS 130
 #define PAGE_PACKETS 256
 #define PAGE_LIFECYCLES 256
@@ -28,13 +30,22 @@ struct page_packet {
     int32_t first_event; /* number of its first event in the batch */
 };
 
+/* A fact that a worker found a moment ago; a few of many. */
+struct page_sample {
+    int64_t at_us; /* wall clock; 0: none */
+    int32_t lifecycle;
+    uint8_t id[16];
+};
+#define PAGE_SAMPLES 4
+
 struct page_slot {
     struct acc_slot run; /* Lua writes here */
     int32_t pid;         /* 0: free */
     int32_t generation;
     int32_t is_quarantine;
-    int32_t retire;    /* set by the master: end after this batch */
-    int32_t lifecycle; /* of the running batch, 0: none */
+    int32_t retire;        /* set by the master: end after this batch */
+    int32_t lifecycle;     /* of the running batch, 0: none */
+    uint32_t batch_events; /* of the running batch */
     uint32_t
         packet_count; /* packets of the running batch; more than PAGE_PACKETS: the rest is not listed */
     struct page_packet packets[PAGE_PACKETS];
@@ -42,8 +53,14 @@ struct page_slot {
         batches; /* since the process began */
     uint64_t friend_rows, round_trips;
     uint64_t seen_bytes;
+    uint64_t buckets_taken; /* over since the process began */
+    int32_t buckets_owned;  /* now */
+    int32_t is_paused;      /* it begins no batches: somebody has paused the queue */
     int64_t started_us, batch_started_us;
     uint64_t deaths; /* of this slot's processes, written by the master */
+    /* Written in turn, next_sample is the next one's; a reader that meets a half-written id finds no fact of it. */
+    struct page_sample samples[PAGE_SAMPLES];
+    uint32_t next_sample;
 };
 
 /*
@@ -64,6 +81,12 @@ struct page_poison {
 
 /* The processes behind HTTP and the one that keeps the board. */
 enum page_role { SERVICE_NONE, SERVICE_FRONT, SERVICE_QUERY, SERVICE_ROUTES, SERVICE_FIGURES };
+
+/* "front", "query" ... */
+const char *page_role_name(int32_t role);
+
+/* "machine-slot": how people see a worker of this host. */
+void page_worker_name(int slot, char *out, size_t size);
 
 struct page_service {
     int32_t pid; /* 0: free */

@@ -37,6 +37,19 @@ struct parked_filter {
 #define PARKED_GROUP "left(md5(l.name || E'\\n' || " PARKED_SIGNATURE "), 8)"
 
 /*
+ * SQL of one attempt for the column history, and of a history that has it in front, at most PARKED_HISTORY long. worker may
+ * be NULL, took_us too.
+ */
+#define PARKED_HISTORY "10"
+#define PARKED_ATTEMPT(n, error, worker, generation, took_us)                                      \
+    "jsonb_build_object('n', " n ", 'at', to_char(now() AT TIME ZONE 'UTC', "                      \
+    "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'worker', " worker "::text, 'generation', " generation  \
+    "::int4, 'took_ms', round(" took_us "::int8 / 1000.0, 3), 'error', left(" error                \
+    "::text, 1000))"
+#define PARKED_WITH(attempt, history)                                                              \
+    "(jsonb_build_array(" attempt ") || " history ") - " PARKED_HISTORY
+
+/*
  * SQL condition over p and l for parameters $1 .. $5, which parked_args adds. Buffers are the
  * caller's, cleared by it.
  */

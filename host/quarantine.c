@@ -6,11 +6,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "parked.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define PAUSED_US 200000
 
 static struct pg_stmt begin_write = {.sql = "BEGIN ISOLATION LEVEL SERIALIZABLE"};
 static struct pg_stmt commit_write = {.sql = "COMMIT"};
@@ -76,12 +79,14 @@ static bool replace(struct worker *worker, struct packet *packet, const struct p
 {
     static struct pg_stmt park = {
         .sql = "INSERT INTO parked AS p (lifecycle, fact, bucket, state, attempts, error, trace, "
-               "generation, first_at, last_at, ready_at) "
+               "generation, first_at, last_at, ready_at, history) "
                "VALUES ($1::int2, $2::uuid, $3::int2, 'dead', $4::int4, $5::text, $6::text, "
-               "$7::int4, now(), now(), now()) "
+               "$7::int4, now(), now(), now(), "
+               "jsonb_build_array(" PARKED_ATTEMPT("$4::int4", "$5", "NULL", "$7", "NULL") ")) "
                "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, state = "
                "'dead', error = excluded.error, "
-               "trace = excluded.trace, last_at = now()"};
+               "trace = excluded.trace, last_at = now(), ready_at = now(), history = " PARKED_WITH(
+                   PARKED_ATTEMPT("p.attempts + 1", "$5", "NULL", "$7", "NULL"), "p.history")};
     struct pg *pg = &worker->pg;
     struct pg_args args = {0};
     char text[256];
@@ -169,6 +174,15 @@ bool quarantine_run(struct worker *worker, struct acc_error *err)
             ids[lifecycles++] = worker->program.lifecycles[i]->id;
     }
     while (ok && more && __atomic_load_n(&worker->slot->retire, __ATOMIC_ACQUIRE) == 0) {
+        worker->slot->run.beat++;
+        if (!worker_obey(worker, err)) {
+            ok = false;
+            break;
+        }
+        if (worker->control.is_paused) {
+            usleep(PAUSED_US);
+            continue;
+        }
         struct claim want = {.lifecycles = ids,
                              .priorities = priorities,
                              .lifecycle_count = lifecycles,
@@ -177,7 +191,6 @@ bool quarantine_run(struct worker *worker, struct acc_error *err)
         struct packet **packets = NULL;
         size_t count = 0;
 
-        worker->slot->run.beat++;
         ok = split_poisoned(worker, err) && queue_claim(&want, &worker->pg, &packets, &count, err);
         more = count > 0;
         if (ok && more)

@@ -17,21 +17,21 @@ static int route_order(const void *a, const void *b)
     return x->kind != y->kind ? x->kind - y->kind : x->lifecycle - y->lifecycle;
 }
 
-bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err)
+bool routing_send(struct pg *pg, struct acc_error *err)
 {
-    static const char sql[] =
-        "SELECT r.version, (SELECT value::int4 FROM meta WHERE key = 'buckets'), l.id, l.kind "
-        "FROM routing r LEFT JOIN lifecycle l ON l.active";
-    struct pg_args none = {0};
+    static struct pg_stmt stmt = {
+        .sql = "SELECT r.version, (SELECT value::int4 FROM meta WHERE key = 'buckets'), l.id, "
+               "l.kind FROM routing r LEFT JOIN lifecycle l ON l.active"};
 
-    if (!pg_do(pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err))
+    return pg_send(pg, &stmt, NULL, err);
+}
+
+bool routing_take(struct routing *routing, struct pg *pg, struct acc_error *err)
+{
+    PGresult *res = pg_result(pg, err);
+
+    if (res == NULL)
         return false;
-    PGresult *res = pg_exec(pg, sql, &none, err);
-    struct acc_error later;
-    if (!pg_do(pg, "COMMIT", NULL, res == NULL ? &later : err) || res == NULL) {
-        PQclear(res);
-        return false;
-    }
     if (PQntuples(res) == 0 || PQgetisnull(res, 0, 1)) {
         PQclear(res);
         return acc_fail(err, ACC_EDB,
@@ -49,6 +49,17 @@ bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err)
     qsort(routing->routes, routing->count, sizeof(*routing->routes), route_order);
     PQclear(res);
     return true;
+}
+
+bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err)
+{
+    struct acc_error later;
+
+    if (!pg_do(pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err))
+        return false;
+    bool ok = routing_send(pg, err) && pg_sync(pg, err) && routing_take(routing, pg, err);
+    ok = pg_finish(pg, ok ? err : &later) && ok;
+    return pg_do(pg, "COMMIT", NULL, ok ? err : &later) && ok;
 }
 
 void routing_clear(struct routing *routing)
@@ -494,6 +505,42 @@ bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***pack
     return ok;
 }
 
+bool queue_see(const struct queue_look *look, struct pg *pg, struct packet ***packets,
+               size_t *count, struct acc_error *err)
+{
+    static struct pg_stmt stmt = {
+        .sql = "SELECT " PACKET_COLUMNS
+               " FROM packet p WHERE p.lifecycle = ANY($1::int2[]) AND ($2::int2 < 0 OR p.bucket = "
+               "$2::int2) AND p.id <> ALL($3::int8[]) AND (p.born, p.id) >= "
+               "('epoch'::timestamptz + $4::int8 * interval '1 us', $5::int8) "
+               "ORDER BY p.born, p.id LIMIT $6::int4"};
+    static struct buf lifecycles;
+    static struct buf without;
+    struct pg_args args = {0};
+
+    int2_array(&lifecycles, look->lifecycles, look->lifecycle_count);
+    buf_reset(&without);
+    pg_array_begin(&without, PG_INT8);
+    for (size_t i = 0; i < look->without_count; i++)
+        pg_array_int8(&without, look->without[i]);
+    pg_array_end(&without, 0);
+    pg_array(&args, PG_INT2_ARRAY, &lifecycles);
+    pg_int2(&args, look->bucket);
+    pg_array(&args, PG_INT8_ARRAY, &without);
+    pg_int8(&args, look->from_born_us);
+    pg_int8(&args, look->from_id);
+    pg_int4(&args, look->most);
+    PGresult *res = pg_query(pg, &stmt, &args, err);
+    if (res == NULL)
+        return false;
+    *count = (size_t)PQntuples(res);
+    *packets = acc_alloc(*count * sizeof(**packets) + 1);
+    for (size_t i = 0; i < *count; i++)
+        (*packets)[i] = packet_read(res, (int)i);
+    PQclear(res);
+    return true;
+}
+
 bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet,
                struct acc_error *err)
 {
@@ -510,46 +557,4 @@ bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet
     *packet = PQntuples(res) == 0 ? NULL : packet_read(res, 0);
     PQclear(res);
     return true;
-}
-
-bool queue_state(struct queue_state *state, struct pg *pg, struct acc_error *err)
-{
-    static struct pg_stmt stmt = {
-        .sql =
-            "SELECT p.packets, p.ready, p.quarantined, p.orphaned, k.delayed, k.dead, k.discarded, "
-            "(SELECT count(*) FROM replay JOIN lifecycle l ON l.id = replay.lifecycle AND "
-            "l.active) FROM "
-            "(SELECT count(*) AS packets, coalesce(sum(n) FILTER (WHERE l.active), 0)::int8 AS "
-            "ready, "
-            " coalesce(sum(n) FILTER (WHERE tries > 0), 0)::int8 AS quarantined, "
-            " coalesce(sum(n) FILTER (WHERE NOT l.active), 0)::int8 AS orphaned "
-            " FROM packet LEFT JOIN lifecycle l ON l.id = packet.lifecycle) p, "
-            "(SELECT count(*) FILTER (WHERE state = 'delayed') AS delayed, count(*) FILTER (WHERE "
-            "state = 'dead') AS dead, "
-            " count(*) FILTER (WHERE state = 'discarded') AS discarded FROM parked) k"};
-    static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
-    static struct pg_stmt commit = {.sql = "COMMIT"};
-
-    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, &stmt, NULL, err) ||
-        !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
-        return false;
-    PGresult *begun = pg_result(pg, err);
-    PGresult *res = begun == NULL ? NULL : pg_result(pg, err);
-    struct acc_error later;
-    bool ok = pg_finish(pg, res == NULL ? &later : err) && res != NULL;
-    if (ok) {
-        *state = (struct queue_state){
-            .packets = pg_get_int8(res, 0, 0),
-            .ready = pg_get_int8(res, 0, 1),
-            .quarantined = pg_get_int8(res, 0, 2),
-            .orphaned = pg_get_int8(res, 0, 3),
-            .delayed = pg_get_int8(res, 0, 4),
-            .dead = pg_get_int8(res, 0, 5),
-            .discarded = pg_get_int8(res, 0, 6),
-            .replays = pg_get_int8(res, 0, 7),
-        };
-    }
-    PQclear(begun);
-    PQclear(res);
-    return ok;
 }

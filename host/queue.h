@@ -21,6 +21,9 @@ struct routing {
 
 /* Reads version, buckets and routes in one snapshot. */
 bool routing_read(struct routing *routing, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+/* The same in a pipeline (one result), in whatever snapshot its transaction has. */
+bool routing_send(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+bool routing_take(struct routing *routing, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 void routing_clear(struct routing *routing);
 /*
  * Sends the fence: LOCK TABLE routing IN ACCESS SHARE MODE and the version check (ACC_ESTALE when
@@ -134,6 +137,20 @@ bool queue_claim(const struct claim *claim, struct pg *pg, struct packet ***pack
 bool queue_get(struct pg *pg, int16_t bucket, int64_t id, struct packet **packet,
                struct acc_error *err) ACC_MUST_CHECK;
 
+/* Which packets somebody wants to see, oldest first. Reading takes nothing from anybody. */
+struct queue_look {
+    const int16_t *lifecycles; /* of these */
+    size_t lifecycle_count;
+    int16_t bucket; /* -1: of any */
+    const int64_t *without;
+    size_t without_count;
+    int64_t from_born_us, from_id; /* this one or those behind it; 0: from the oldest */
+    int32_t most;                  /* packets */
+};
+/* As queue_claim, for a session of any rights. */
+bool queue_see(const struct queue_look *look, struct pg *pg, struct packet ***packets,
+               size_t *count, struct acc_error *err) ACC_MUST_CHECK;
+
 /* Whole-queue figures in one snapshot. */
 struct queue_state {
     int64_t packets, ready; /* packets, events in them */
@@ -143,3 +160,33 @@ struct queue_state {
     int64_t orphaned; /* events of lifecycles that are not active: they stay */
 };
 bool queue_state(struct queue_state *state, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+/* Nothing is left to do, but for what is dead or discarded. */
+static inline bool queue_is_fixpoint(const struct queue_state *state)
+{
+    return state->ready == 0 && state->delayed == 0 && state->replays == 0;
+}
+/*
+ * Workers' commits may be on no disk yet: one that waits for the disk is behind them all, so that what was seen before
+ * survives a crash.
+ */
+bool queue_make_durable(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+
+/* The same of one lifecycle; those that are not active too, as long as they have a number. */
+struct queue_depth {
+    int16_t lifecycle;
+    int64_t ready; /* events in packets, those in a worker's hands among them */
+    int64_t delayed, dead, discarded;
+    int64_t quarantined; /* of the ready ones: their packet's worker died */
+    int64_t packets;
+    int64_t replays;        /* buckets of old facts still to be read for it */
+    int64_t oldest_born_us; /* wall clock of the oldest packet; 0: none */
+};
+/*
+ * One row a lifecycle, by number, in one snapshot: sums over packets and parked events, never over
+ * facts. *depths is the caller's to free.
+ */
+bool queue_depths(struct pg *pg, struct queue_depth **depths, size_t *count,
+                  struct acc_error *err) ACC_MUST_CHECK;
+/* How many buckets there are, and how many of them some connected worker owns now. */
+bool queue_buckets(struct pg *pg, int64_t *all, int64_t *owned,
+                   struct acc_error *err) ACC_MUST_CHECK;

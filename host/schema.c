@@ -283,3 +283,34 @@ bool schema_activate(struct pg *pg, struct program *program, struct acc_error *e
     (void)!pg_do(pg, "ROLLBACK", NULL, &later);
     return false;
 }
+
+/* Roles */
+
+void schema_role_name(const char *schema, const char *role, char *name)
+{
+    snprintf(name, SCHEMA_ROLE_BYTES, "%.52s_%s", schema, role);
+}
+
+bool schema_become(struct pg *pg, const char *schema, const char *role, struct acc_error *err)
+{
+    char name[SCHEMA_ROLE_BYTES];
+    struct pg_args args = {0};
+    struct buf sql = {0};
+
+    schema_role_name(schema, role, name);
+    pg_text(&args, name);
+    PGresult *res = pg_exec(
+        pg, "SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(rolname, 'MEMBER')", &args,
+        err);
+    if (res == NULL)
+        return false;
+    bool is_there = PQntuples(res) > 0;
+    PQclear(res);
+    if (!is_there)
+        return true;
+    buf_text(&sql, "SET ROLE ");
+    pg_identifier(&sql, name);
+    bool ok = pg_do(pg, sql.data, NULL, err);
+    buf_clear(&sql);
+    return ok;
+}

@@ -33,3 +33,13 @@ bool schema_activate(struct pg *pg, struct program *program, struct acc_error *e
  * modules are not those of generation.
  */
 bool schema_bind(struct pg *pg, struct program *program, struct acc_error *err) ACC_MUST_CHECK;
+
+/* The roles "worker" and "reader" of a schema; name has room for 80 bytes. */
+#define SCHEMA_ROLE_BYTES 80
+void schema_role_name(const char *schema, const char *role, char *name);
+/*
+ * Takes the role's rights for the rest of the session, when there is such a role and we may (without
+ * it the session keeps its own).
+ */
+bool schema_become(struct pg *pg, const char *schema, const char *role,
+                   struct acc_error *err) ACC_MUST_CHECK;

@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS parked (lifecycle int2 NOT NULL, fact uuid NOT NULL, 
   attempts int4 NOT NULL, error text NOT NULL, trace text NOT NULL, generation int4 NOT NULL, first_at timestamptz NOT NULL,
   last_at timestamptz NOT NULL, ready_at timestamptz NOT NULL, PRIMARY KEY (lifecycle, fact));
 CREATE INDEX IF NOT EXISTS parked_state ON parked (state, ready_at);
+-- Its last 10 attempts, newest first: {n, at, worker, generation, took_ms, error}.
+ALTER TABLE parked ADD COLUMN IF NOT EXISTS history jsonb NOT NULL DEFAULT '[]';
 
 -- Old facts that a new lifecycle has yet to see: facts of its kind with id above cursor in this bucket, whose batch
 -- is at most the bound of its epoch.
@@ -46,15 +48,40 @@ CREATE TABLE IF NOT EXISTS replay_bound (lifecycle int2 NOT NULL, epoch int4 NOT
 CREATE TABLE IF NOT EXISTS audit (id int8 PRIMARY KEY, at timestamptz NOT NULL, who text NOT NULL, act text NOT NULL,
   what text NOT NULL, reason text NOT NULL, result text NOT NULL);
 
+-- What people have set while it runs; all workers obey it. what: pause (lifecycle 0), throttle (events a second of a lifecycle).
+CREATE TABLE IF NOT EXISTS control (what text NOT NULL, lifecycle int2 NOT NULL, per_s float8, who text NOT NULL,
+  reason text NOT NULL, since timestamptz NOT NULL, PRIMARY KEY (what, lifecycle));
+
+-- Who may use HTTP. hash: SHA-256 of a secret of 256 random bits. Rows stay, so that a name in the audit is one secret's for ever.
+CREATE TABLE IF NOT EXISTS token (name text PRIMARY KEY, role text NOT NULL, hash bytea NOT NULL, made timestamptz NOT NULL,
+  who text NOT NULL, revoked timestamptz);
+
 -- One row per transaction that wrote facts or finished events. id = epoch << 32 | counter. lifecycle 0: ingest.
 -- phases_us: load, friends, process, insert (as far as known before the commit).
 CREATE TABLE IF NOT EXISTS batch (id int8 PRIMARY KEY, lifecycle int2 NOT NULL, generation int4 NOT NULL, at timestamptz NOT NULL,
   events int4 NOT NULL, found int4 NOT NULL, new int4 NOT NULL, phases_us int4[] NOT NULL);
+-- waited_ms: how long its events had waited when they were taken, on average; last_write_us: how long the write of the
+-- writer's batch before it took, which nobody knows before the commit.
+ALTER TABLE batch ADD COLUMN IF NOT EXISTS waited_ms int4 NOT NULL DEFAULT 0;
+ALTER TABLE batch ADD COLUMN IF NOT EXISTS last_write_us int4 NOT NULL DEFAULT 0;
+
+-- One row per body or file that was sent, and one for all single facts of a transaction (name '', kind '' when of several).
+-- id = epoch << 32 | counter. batch: the transaction that ended it. errors: [{line, field, message}], the first 1,000 of the
+-- lines refused. Rows are only added.
+CREATE TABLE IF NOT EXISTS ingest (id int8 PRIMARY KEY, batch int8 NOT NULL, at timestamptz NOT NULL, who text NOT NULL,
+  name text NOT NULL, format text NOT NULL, kind text NOT NULL, bytes int8 NOT NULL, lines int8 NOT NULL, new int8 NOT NULL,
+  repeats int8 NOT NULL, refused int8 NOT NULL, part int8 NOT NULL, parts int8 NOT NULL, trace text NOT NULL, errors jsonb);
+CREATE INDEX IF NOT EXISTS ingest_at ON ingest (at, id);
 
 -- Exact counts, one writer a row. Rows of dead epochs are folded into epoch 0.
 CREATE TABLE IF NOT EXISTS tally_lifecycle (epoch int4 NOT NULL, lifecycle int2 NOT NULL, early int8 NOT NULL, late int8 NOT NULL,
   empty int8 NOT NULL, found int8 NOT NULL, failed int8 NOT NULL, friends int8 NOT NULL, retries int8 NOT NULL,
   PRIMARY KEY (epoch, lifecycle)) WITH (fillfactor = 50);
+-- given: friends handed to events (one row may go to many). by_friends: events that loaded friends, by how many they got
+-- (0, 1, 2, to 4, to 8 .. to 512, more); late_by_friends: of them those that abort_late ended.
+ALTER TABLE tally_lifecycle ADD COLUMN IF NOT EXISTS given int8 NOT NULL DEFAULT 0;
+ALTER TABLE tally_lifecycle ADD COLUMN IF NOT EXISTS by_friends int8[] NOT NULL DEFAULT '{0,0,0,0,0,0,0,0,0,0,0,0}';
+ALTER TABLE tally_lifecycle ADD COLUMN IF NOT EXISTS late_by_friends int8[] NOT NULL DEFAULT '{0,0,0,0,0,0,0,0,0,0,0,0}';
 CREATE TABLE IF NOT EXISTS tally_kind (epoch int4 NOT NULL, lifecycle int2 NOT NULL, kind int4 NOT NULL, new int8 NOT NULL,
   repeats int8 NOT NULL, contradictions int8 NOT NULL, last_batch int8 NOT NULL,
   PRIMARY KEY (epoch, lifecycle, kind)) WITH (fillfactor = 50);

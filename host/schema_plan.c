@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Changes of the base tables' format count up; a newer format in the database is refused. */
-#define FORMAT "2"
+#define FORMAT "3"
 
 /* A plan in the making. */
 struct planner {
@@ -291,7 +291,8 @@ static bool plan_base(struct planner *p, struct acc_error *err)
         if (base == NULL && err->code != ACC_OK)
             goto out;
     }
-    if (format != NULL && strcmp(format, FORMAT) != 0 && strcmp(format, "1") != 0) {
+    if (format != NULL && strcmp(format, FORMAT) != 0 && strcmp(format, "2") != 0 &&
+        strcmp(format, "1") != 0) {
         refuse(p,
                "schema \"%s\" has format %s, this accrete knows %s: use the version that made it",
                p->schema, format, FORMAT);
@@ -310,7 +311,7 @@ static bool plan_base(struct planner *p, struct acc_error *err)
         add_step(p, from_1, "packets of format 1 get their layout");
     if (!is_known || !has_function)
         add_step(p, permanent, "permanence of facts");
-    if (format == NULL)
+    if (format == NULL || strcmp(format, FORMAT) != 0)
         plan_meta(p, "format", FORMAT, "format of the base tables");
     if (!is_known)
         plan_meta(p, "base", now, "version of the base tables");
@@ -591,60 +592,99 @@ out:
     return ok;
 }
 
-/* Rights: the role of workers may read and add facts, no more. */
+/* Rights: the role of workers may read and add facts, no more; that of readers may read. Neither sees tokens. */
 
 #define WRITABLE                                                                                   \
     "packet, parked, replay, replay_bound, batch, tally_lifecycle, tally_kind, tally_reason, "     \
     "epoch"
 
+static const struct role {
+    const char *suffix, *who;
+    /* 'yes' when the role $1 lacks a right on a table that is there, or sees tokens */
+    const char *lacking;
+    const char *tables, *more; /* what is granted on all tables, and on WRITABLE (NULL: no more) */
+} roles[] = {
+    {"worker", "workers: they may read and add facts, no more",
+     "SELECT 'yes' FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND "
+     "c.relkind = 'r' AND (c.relname = 'token') = (has_table_privilege($1, c.oid, 'SELECT') AND "
+     "has_table_privilege($1, c.oid, 'INSERT') AND (c.relname <> ALL(string_to_array("
+     "'" WRITABLE "', ', ')) OR (has_table_privilege($1, c.oid, 'UPDATE') AND "
+     "has_table_privilege($1, c.oid, 'DELETE')))) LIMIT 1",
+     "SELECT, INSERT", "UPDATE, DELETE"},
+    {"reader", "readers: they may read",
+     "SELECT 'yes' FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND "
+     "c.relkind = 'r' AND (c.relname = 'token') = has_table_privilege($1, c.oid, 'SELECT') LIMIT 1",
+     "SELECT", NULL},
+};
+
 /* *ok_now: the role has what it needs on every table that is there. */
-static bool has_rights(struct planner *p, const char *role, bool *ok_now, struct acc_error *err)
+static bool has_rights(struct planner *p, const struct role *role, const char *name, bool *ok_now,
+                       struct acc_error *err)
 {
-    static const char lacking[] =
-        "SELECT 'yes' FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND "
-        "c.relkind = 'r' AND NOT (has_table_privilege($1, c.oid, 'SELECT') AND "
-        "has_table_privilege($1, c.oid, 'INSERT') AND (c.relname <> ALL(string_to_array("
-        "'" WRITABLE "', ', ')) OR (has_table_privilege($1, c.oid, 'UPDATE') AND "
-        "has_table_privilege($1, c.oid, 'DELETE')))) LIMIT 1";
     bool lacks;
 
-    if (!ask(p->pg, lacking, role, &lacks, err) ||
+    if (!ask(p->pg, role->lacking, name, &lacks, err) ||
         !ask(p->pg,
              "SELECT 'yes' WHERE pg_has_role($1, 'MEMBER') AND "
              "has_schema_privilege($1, current_schema(), 'USAGE')",
-             role, ok_now, err))
+             name, ok_now, err))
         return false;
     *ok_now = *ok_now && !lacks;
     return true;
 }
 
-static void plan_grants(struct planner *p, const char *role)
+static void plan_grants(struct planner *p, const struct role *role, const char *name)
 {
     struct buf sql = {0};
 
     buf_text(&sql, "GRANT ");
-    pg_identifier(&sql, role);
+    pg_identifier(&sql, name);
     buf_text(&sql, " TO current_user; GRANT USAGE ON SCHEMA ");
     pg_identifier(&sql, p->schema);
     buf_text(&sql, " TO ");
-    pg_identifier(&sql, role);
-    buf_text(&sql, "; GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA ");
+    pg_identifier(&sql, name);
+    buf_printf(&sql, "; GRANT %s ON ALL TABLES IN SCHEMA ", role->tables);
     pg_identifier(&sql, p->schema);
     buf_text(&sql, " TO ");
-    pg_identifier(&sql, role);
-    buf_text(&sql, "; GRANT UPDATE, DELETE ON " WRITABLE " TO ");
-    pg_identifier(&sql, role);
-    add_step(p, sql.data, "rights of workers: they may read and add facts, no more");
+    pg_identifier(&sql, name);
+    if (role->more != NULL) {
+        buf_printf(&sql, "; GRANT %s ON " WRITABLE " TO ", role->more);
+        pg_identifier(&sql, name);
+    }
+    buf_text(&sql, "; REVOKE ALL ON token FROM ");
+    pg_identifier(&sql, name);
+    add_step(p, sql.data, "rights of %s", role->who);
     buf_clear(&sql);
+}
+
+static bool plan_role(struct planner *p, const struct role *role, struct acc_error *err)
+{
+    struct buf sql = {0};
+    char name[80];
+    bool is_there;
+    bool is_right = false;
+
+    schema_role_name(p->schema, role->suffix, name);
+    if (!ask(p->pg, "SELECT rolname::text FROM pg_roles WHERE rolname = $1", name, &is_there, err))
+        return false;
+    if (!is_there) {
+        buf_text(&sql, "CREATE ROLE ");
+        pg_identifier(&sql, name);
+        buf_text(&sql, " NOLOGIN");
+        add_step(p, sql.data, "role of %ss", role->suffix)->may_exist = true;
+        buf_clear(&sql);
+    } else if (p->has_base && !has_rights(p, role, name, &is_right, err)) {
+        return false;
+    }
+    if (!is_right || p->makes_table)
+        plan_grants(p, role, name);
+    return true;
 }
 
 static bool plan_roles(struct planner *p, struct acc_error *err)
 {
-    struct buf sql = {0};
-    char role[80];
     bool may;
-    bool is_there;
-    bool is_right = false;
+    bool ok = true;
 
     if (!ask(p->pg,
              "SELECT 'yes' FROM pg_roles WHERE rolname = current_user AND (rolcreaterole OR "
@@ -656,21 +696,9 @@ static bool plan_roles(struct planner *p, struct acc_error *err)
                 "alone");
         return true;
     }
-    snprintf(role, sizeof(role), "%.52s_worker", p->schema);
-    if (!ask(p->pg, "SELECT rolname::text FROM pg_roles WHERE rolname = $1", role, &is_there, err))
-        return false;
-    if (!is_there) {
-        buf_text(&sql, "CREATE ROLE ");
-        pg_identifier(&sql, role);
-        buf_text(&sql, " NOLOGIN");
-        add_step(p, sql.data, "role of workers")->may_exist = true;
-        buf_clear(&sql);
-    } else if (p->has_base && !has_rights(p, role, &is_right, err)) {
-        return false;
-    }
-    if (!is_right || p->makes_table)
-        plan_grants(p, role);
-    return true;
+    for (size_t i = 0; ok && i < sizeof(roles) / sizeof(*roles); i++)
+        ok = plan_role(p, &roles[i], err);
+    return ok;
 }
 
 /*

@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "generation.h"
 #include "page.h"
+#include "services.h"
+#include "tokens.h"
 #include "watch.h"
 #include "worker.h"
 
@@ -47,6 +49,8 @@ struct master {
     struct app *app;
     const struct supervise_options *options;
     struct page *page;
+    struct board *board;
+    struct services *services;
     struct embedded *embedded;
     char *conninfo;
     int lock;
@@ -85,6 +89,11 @@ static void become_child(struct master *master, pid_t parent)
     sigprocmask(SIG_SETMASK, &none, NULL);
     close(master->signals);
     embedded_lock_release_in_child(master->lock);
+}
+
+static void become_service(void *context, pid_t parent)
+{
+    become_child(context, parent);
 }
 
 static struct page_slot *terminated_slot;
@@ -271,6 +280,23 @@ static void refuse(struct master *master, const char *why)
     __atomic_add_fetch(&master->page->refused, 1, __ATOMIC_RELEASE);
 }
 
+/* In the child that prepares: nobody may come in from outside without a token. */
+static bool check_access(struct master *master, struct acc_error *err)
+{
+    const struct settings *settings = &master->app->settings;
+    struct token_set *tokens = acc_zalloc(sizeof(*tokens));
+    struct pg pg = {0};
+    bool ok = true;
+
+    if (master->options->embedded && !services_check(master->app, false, err))
+        ok = pg_open(&pg, master->conninfo, master->app->schema,
+                     settings->database.connect_timeout_ms, 0, err) &&
+             tokens_load(tokens, &pg, err) && services_check(master->app, tokens->count > 0, err);
+    pg_close(&pg);
+    free(tokens);
+    return ok;
+}
+
 static void start_prepare(struct master *master)
 {
     int ends[2];
@@ -284,7 +310,8 @@ static void start_prepare(struct master *master)
         int32_t generation = 0;
 
         become_child(master, parent);
-        bool ok = generation_prepare(master->app, master->conninfo, &generation, &err);
+        bool ok = generation_prepare(master->app, master->conninfo, &generation, &err) &&
+                  check_access(master, &err);
         const void *answer = ok ? (const void *)&generation : (const void *)err.text;
         size_t size = ok ? sizeof(generation) : strlen(err.text) + 1;
         exit(write(ends[1], answer, size) == (ssize_t)size && ok ? 0 : 1);
@@ -353,6 +380,7 @@ static void change_generation(struct master *master, int32_t generation)
     if (master->quarantine.slot >= 0)
         __atomic_store_n(&master->page->slots[QUARANTINE_SLOT].retire, 1, __ATOMIC_RELEASE);
     wake_all(master);
+    services_renew(master->services);
 }
 
 /* true: the modules are current. false: refused, the reason is in the page. */
@@ -476,6 +504,7 @@ static void reap(struct master *master)
             master->is_stopping = true;
         }
     }
+    services_reap(master->services);
     check_database(master);
 }
 
@@ -541,10 +570,13 @@ static void start_due(struct master *master)
         }
         master->watching = pid > 0 ? pid : 0;
     }
+    services_start_due(master->services, master->conninfo);
 }
 
-static bool any_worker(const struct master *master)
+static bool any_process(const struct master *master)
 {
+    if (services_any(master->services))
+        return true;
     for (int i = 0; i < PAGE_SLOTS; i++) {
         if (master->page->slots[i].pid != 0)
             return true;
@@ -568,6 +600,7 @@ static void drain(struct master *master, bool at_once)
             kill(slot->pid, SIGKILL);
     }
     wake_all(master);
+    services_drain(master->services, at_once);
 }
 
 static void on_signal(struct master *master, const struct signalfd_siginfo *info)
@@ -608,11 +641,12 @@ static void run(struct master *master)
             master->stop_by_us = clock_us() + master->app->settings.worker.grace_ms * 1000;
             drain(master, false);
         }
-        if (is_draining && !any_worker(master))
+        if (is_draining && !any_process(master))
             return;
         if (is_draining && clock_us() > master->stop_by_us)
             drain(master, true);
         kill_stuck(master);
+        services_kill_stuck(master->services);
         start_due(master);
     }
 }
@@ -628,6 +662,13 @@ static bool open_master(struct master *master, struct acc_error *err)
         return false;
     master->page = page_create(master->app->run_dir, err);
     if (master->page == NULL)
+        return false;
+    master->board = board_create(master->app->run_dir, err);
+    if (master->board == NULL)
+        return false;
+    master->services = services_new(master->app, master->page, master->board,
+                                    master->options->embedded, become_service, master, err);
+    if (master->services == NULL)
         return false;
     for (int i = 0; i < PAGE_SLOTS; i++) {
         master->wake[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -657,6 +698,8 @@ static void close_master(struct master *master)
         unlink(path);
     }
     page_close(master->page);
+    services_free(master->services);
+    board_close(master->board);
     for (int i = 0; i < PAGE_SLOTS; i++) {
         if (master->wake[i] > 0)
             close(master->wake[i]);
@@ -729,8 +772,10 @@ int supervise_run(struct app *app, const struct supervise_options *options, stru
     ok = ok && prepare_and_wait(&master, err);
     if (ok) {
         report_ready(&master, ready);
-        log_info("supervise", "event=running app=%s generation=%d workers=%d data=%s", app->name,
-                 master.page->generation, master.place_count, log_quote(app->data_dir));
+        log_info("supervise", "event=running app=%s generation=%d workers=%d http=%s data=%s",
+                 app->name, master.page->generation, master.place_count,
+                 master.page->http_address[0] != '\0' ? master.page->http_address : "off",
+                 log_quote(app->data_dir));
         run(&master);
     }
     close_master(&master);

@@ -22,6 +22,11 @@ struct epoch {
 /* Registers this connection as a writer. role: "worker", "ingest", "script". */
 bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t generation,
                 struct acc_error *err) ACC_MUST_CHECK;
+/* The same in a pipeline (one result). ACC_ECONFLICT: again. */
+bool epoch_open_send(struct pg *pg, const char *role, int32_t generation,
+                     struct acc_error *err) ACC_MUST_CHECK;
+bool epoch_open_take(struct epoch *epoch, struct pg *pg, int32_t generation,
+                     struct acc_error *err) ACC_MUST_CHECK;
 
 /*
  * Adds the tallies of epochs whose connection is gone to epoch 0. Any time, by anyone; conflicts
@@ -29,11 +34,21 @@ bool epoch_open(struct epoch *epoch, struct pg *pg, const char *role, int32_t ge
  */
 bool epoch_fold_dead(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 
+/* Events by the friends they got: 0, 1, 2, up to 4, 8 .. 512, more. */
+#define TALLY_FRIENDS 12
+/* The place for a number of friends, and the largest number of a place (the last: -1). */
+int tally_friends_place(uint64_t friends);
+int64_t tally_friends_most(int place);
+
 /* What one transaction adds. */
 struct tally {
     int16_t lifecycle; /* 0: ingest */
     int64_t events;    /* finished in this transaction */
     int64_t early, late, empty, found, failed, friends, retries;
+    int64_t given; /* friends handed to events that loaded them */
+    int64_t by_friends[TALLY_FRIENDS], late_by_friends[TALLY_FRIENDS];
+    int32_t waited_ms;     /* its events, between their birth and now, on average */
+    int32_t last_write_us; /* what the write of the batch before took */
     struct {
         uint16_t tag;
         int64_t fresh, repeats, contradictions;

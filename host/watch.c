@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/progress.h"
+#include "control.h"
 #include "queue.h"
 
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #define POLL_MS 20
 #define SHOW_MS 200
+#define PAUSE_MS 1000
 
 static uint64_t done_so_far(const struct page *page)
 {
@@ -20,20 +22,26 @@ static uint64_t done_so_far(const struct page *page)
     return done;
 }
 
-/* The answer is on disk with a commit that waits for it. */
-static bool make_durable(struct pg *pg, struct acc_error *err)
+/* Says once that somebody has paused the queue: it will not come to its fixpoint. */
+static bool tell_pause(struct pg *pg, bool *was_paused, struct acc_error *err)
 {
-    return pg_do(pg,
-                 "INSERT INTO meta VALUES ('waited', now()::text) ON CONFLICT (key) DO UPDATE SET "
-                 "value = excluded.value",
-                 NULL, err);
+    struct control control = {0};
+
+    if (!control_read(&control, pg, err))
+        return false;
+    if (control.is_paused && !*was_paused)
+        log_warn("watch", "event=\"the queue is paused\" who=%s reason=%s", log_quote(control.who),
+                 log_quote(control.reason));
+    *was_paused = control.is_paused;
+    control_clear(&control);
+    return true;
 }
 
 static int at_fixpoint(struct pg *pg, const struct queue_state *state)
 {
     struct acc_error err;
 
-    if (!make_durable(pg, &err))
+    if (!queue_make_durable(pg, &err))
         return WATCH_AGAIN;
     if (state->dead > 0)
         log_error(
@@ -51,6 +59,8 @@ int watch_main(struct app *app, const char *conninfo, const struct page *page,
     struct pg pg;
     uint64_t base = done_so_far(page);
     int64_t shown_us = 0;
+    int64_t asked_us = 0;
+    bool is_paused = false;
     int code = WATCH_AGAIN;
 
     if (!pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 30000,
@@ -60,11 +70,16 @@ int watch_main(struct app *app, const char *conninfo, const struct page *page,
     for (struct queue_state state; queue_state(&state, &pg, &err);) {
         uint64_t now = done_so_far(page);
         int64_t done = now > base ? (int64_t)(now - base) : 0;
-        bool is_fixpoint = state.ready == 0 && state.delayed == 0 && state.replays == 0;
+        bool is_fixpoint = queue_is_fixpoint(&state);
 
         if (is_fixpoint && options->until_fixpoint) {
             code = at_fixpoint(&pg, &state);
             break;
+        }
+        if (clock_us() - asked_us > PAUSE_MS * 1000) {
+            asked_us = clock_us();
+            if (!tell_pause(&pg, &is_paused, &err))
+                break;
         }
         if (clock_us() - shown_us > SHOW_MS * 1000) {
             shown_us = clock_us();

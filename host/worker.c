@@ -17,22 +17,9 @@
 static bool set_session(struct worker *worker, struct acc_error *err)
 {
     struct buf sql = {0};
-    char role[80];
-    struct pg_args args = {0};
 
-    snprintf(role, sizeof(role), "%.52s_worker", worker->options->app->schema);
-    pg_text(&args, role);
-    PGresult *res = pg_exec(
-        &worker->pg, "SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(rolname, 'MEMBER')",
-        &args, err);
-    if (res == NULL)
+    if (!schema_become(&worker->pg, worker->options->app->schema, "worker", err))
         return false;
-    if (PQntuples(res) > 0) {
-        buf_text(&sql, "SET ROLE ");
-        pg_identifier(&sql, role);
-        buf_text(&sql, "; ");
-    }
-    PQclear(res);
     /*
      * Our queries join a few keys to an index: any other plan is a mistake of statistics. A
      * worker's commit need not wait for the disk: a lost tail takes its event deletes with it.
@@ -76,6 +63,8 @@ static bool start(struct worker *worker, struct acc_error *err)
     for (size_t i = 0; i < worker->program.lifecycle_count; i++)
         worker->paces[i] = (struct pace){.finds = -1, .friends = -1, .filled_us = clock_us()};
     worker->is_blocked = acc_zalloc(32768);
+    page_worker_name(worker->options->slot, worker->name, sizeof(worker->name));
+    worker_meters_open(worker);
     worker->should_claim = true;
     worker->slot->generation = worker->program.generation;
     return true;
@@ -99,6 +88,8 @@ static void stop(struct worker *worker)
     script_free(worker->script);
     free(worker->paces);
     free(worker->is_blocked);
+    control_clear(&worker->control);
+    worker_meters_close(worker);
 }
 
 /* Ownership */
@@ -113,10 +104,13 @@ static bool balance(struct worker *worker, struct acc_error *err)
             "the number of buckets changed"); /* a new worker starts with the new number */
     if (!ownership_balance(&worker->own, &worker->pg, &changed, err))
         return false;
+    worker->slot->buckets_owned = worker->own.count;
     if (!changed)
         return true;
     for (int b = 0; b < worker->own.buckets && b < 4096; b++) {
         if (worker->own.owned[b]) {
+            worker->slot->buckets_taken +=
+                worker->page->bucket_slot[b] != worker->options->slot;
             worker->page->bucket_slot[b] = (int16_t)worker->options->slot;
             continue;
         }
@@ -128,15 +122,36 @@ static bool balance(struct worker *worker, struct acc_error *err)
     return true;
 }
 
+/* What people have set */
+
+bool worker_obey(struct worker *worker, struct acc_error *err)
+{
+    if (!control_read(&worker->control, &worker->pg, err))
+        return false;
+    worker->heard_control = false;
+    worker->slot->is_paused = worker->control.is_paused;
+    for (size_t i = 0; i < worker->program.lifecycle_count; i++) {
+        const struct lifecycle *lifecycle = worker->program.lifecycles[i];
+        struct pace *pace = &worker->paces[i];
+        double per_s = control_per_s(&worker->control, lifecycle->id, lifecycle->throttle);
+
+        if (per_s == pace->per_s)
+            continue;
+        pace->per_s = per_s;
+        pace->tokens = 0; /* what was done before is not held against it */
+        pace->filled_us = clock_us();
+    }
+    return true;
+}
+
 /* Throttles: a worker's share is the throttle times owned / all buckets. */
 static int64_t allowance(struct worker *worker, size_t number, int64_t now_us)
 {
-    const struct lifecycle *lifecycle = worker->program.lifecycles[number];
     struct pace *pace = &worker->paces[number];
 
-    if (lifecycle->throttle <= 0)
+    if (pace->per_s <= 0)
         return INT64_MAX;
-    double rate = lifecycle->throttle;
+    double rate = pace->per_s;
     if (worker->own.buckets > 0)
         rate = rate * worker->own.count / worker->own.buckets;
     pace->tokens += rate * (double)(now_us - pace->filled_us) / 1e6;
@@ -260,9 +275,7 @@ static bool turn(struct worker *worker, bool *ran, struct acc_error *err)
 
     *ran = false;
     for (size_t i = 0; i < worker->program.lifecycle_count; i++) {
-        if (worker->program.lifecycles[i]->throttle > 0)
-            worker->is_blocked[worker->program.lifecycles[i]->id] =
-                allowance(worker, i, now_us) == 0;
+        worker->is_blocked[worker->program.lifecycles[i]->id] = allowance(worker, i, now_us) == 0;
     }
     drop_poisoned(worker);
     struct packet *best = pool_best(&worker->pool, &worker->program, worker->is_blocked,
@@ -294,8 +307,10 @@ static bool wait_for_work(struct worker *worker, int64_t most_ms, struct acc_err
     if (fds[1].revents != 0) {
         if (PQconsumeInput(worker->pg.conn) != 1)
             return acc_fail(err, ACC_ELOST, "the connection to the database is lost");
-        for (PGnotify *note; (note = PQnotifies(worker->pg.conn)) != NULL;)
+        for (PGnotify *note; (note = PQnotifies(worker->pg.conn)) != NULL;) {
+            worker->heard_control |= strcmp(note->extra, CONTROL_NOTE) == 0;
             PQfreemem(note);
+        }
     }
     worker->should_claim = true;
     worker->slot->run.beat++;
@@ -318,10 +333,16 @@ static bool run(struct worker *worker, struct acc_error *err)
         bool ran = false;
 
         worker->slot->run.beat++;
-        if (now_us - last_tick > TICK_US) {
+        if (now_us - last_tick > TICK_US || worker->heard_control) {
             last_tick = now_us;
-            if (!balance(worker, err) || !worker_requeue(worker, err))
+            if (!worker_obey(worker, err) || !balance(worker, err) ||
+                (!worker->control.is_paused && !worker_requeue(worker, err)))
                 return false;
+        }
+        if (worker->control.is_paused) {
+            if (!wait_for_work(worker, worker->settings->queue.poll_ms, err))
+                return false;
+            continue;
         }
         if (worker->should_claim &&
             (worker->pool.count < CLAIM_PACKETS || worker->turns % 8 == 0) &&

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "app.h"
+#include "metrics.h"
 #include "page.h"
 
 /* How a worker's process ends; the master acts on it. */
@@ -23,6 +24,7 @@ struct worker_options {
     struct page *page;
     int slot;
     const int *wake_fds; /* eventfd of each slot */
+    struct metrics *metrics; /* the board's, which all processes of the host share; NULL: none */
     bool is_quarantine;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "batch.h"
+#include "control.h"
 #include "ownership.h"
 #include "pool.h"
 #include "tally.h"
@@ -10,8 +11,14 @@
 /* What a lifecycle's last batches were like; decides how many events the next one takes. */
 struct pace {
     double finds, friends; /* mean per event; negative: not known */
-    double tokens;         /* throttle */
+    double per_s;          /* throttle that holds now; 0: none */
+    double tokens;
     int64_t filled_us;
+};
+
+/* What a worker tells the host's metrics, by lifecycle number in program. */
+struct meters {
+    struct metric *wait, *load, *friends, *process, *settle, *write, *conflicts, *failed;
 };
 
 struct worker {
@@ -32,6 +39,11 @@ struct worker {
     struct packet_set pushes;
     struct pace *paces; /* by lifecycle number in program */
     bool *is_blocked;   /* by lifecycle id: throttled now */
+    char name[80];      /* "machine-slot" */
+    struct control control;
+    bool heard_control; /* somebody has changed it */
+    struct meters *meters; /* NULL: options have no metrics */
+    int32_t last_write_us; /* what the last write took */
     uint64_t claims, turns;
     bool should_claim; /* the database may hold packets that the pool lacks */
 };
@@ -54,5 +66,16 @@ void worker_wake_others(struct worker *worker, const struct packet_set *set);
  */
 bool quarantine_run(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
 
+/* Reads control and obeys it: throttles, and whether batches may begin (slot->is_paused). */
+bool worker_obey(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
+
 /* Retries that are due and replays of new lifecycles, for owned buckets: into packets. */
 bool worker_requeue(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
+
+/* worker_meters.c: metrics of the host's workers. None of them does anything when the worker has no metrics. */
+void worker_meters_open(struct worker *worker);
+/* A batch of lifecycle was committed, as its tally says; write_us: what the write of it took. */
+void worker_meters_batch(struct worker *worker, const struct lifecycle *lifecycle,
+                         const struct tally *tally, int64_t write_us);
+void worker_meters_conflict(struct worker *worker, const struct lifecycle *lifecycle);
+void worker_meters_close(struct worker *worker);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "parked.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@ struct turn {
     size_t whole;                  /* packets run to their end */
     bool is_first_delivery;        /* faults.redeliver: write the finds, complete nothing */
     int64_t started_us, gathered_us, processed_us;
+    int64_t load_us;   /* what reading its packets took */
+    int32_t waited_ms; /* its events before they were taken, on average */
     struct tally tally;
     int64_t conflicts;
 };
@@ -85,6 +88,7 @@ static void announce(struct turn *turn)
                                  turn->packets[i]->lifecycle, (int32_t)turn->first[i]};
     slot->run.current = -1;
     slot->batch_started_us = clock_us();
+    slot->batch_events = turn->first[turn->count];
     __atomic_store_n(&slot->packet_count, (uint32_t)turn->count, __ATOMIC_RELEASE);
 }
 
@@ -98,6 +102,31 @@ static void retract(struct worker *worker)
 
 /* Writing */
 
+/* Friends that each event got: look-ups stand by event, several of one event apart. */
+static void count_friends(struct turn *turn)
+{
+    static uint32_t got[BATCH_EVENTS_MAX];
+    struct batch *batch = turn->worker->batch;
+    struct tally *tally = &turn->tally;
+
+    if (turn->lifecycle->friend_count == 0)
+        return;
+    memset(got, 0, turn->done * sizeof(got[0]));
+    for (uint32_t h = 0; h < batch->hot.handle_count; h++) {
+        const struct acc_handle *handle = &batch->handles[h];
+        if (handle->event < turn->done && handle->loaded != 0)
+            got[handle->event] += handle->e - handle->b;
+    }
+    for (uint32_t i = 0; i < turn->done; i++) {
+        bool is_late = batch->outcomes[i] == OUTCOME_LATE;
+        if (!is_late && batch->outcomes[i] != OUTCOME_EMPTY && batch->outcomes[i] != OUTCOME_FOUND)
+            continue;
+        tally->given += got[i];
+        tally->by_friends[tally_friends_place(got[i])]++;
+        tally->late_by_friends[tally_friends_place(got[i])] += is_late;
+    }
+}
+
 static void count_outcomes(struct turn *turn)
 {
     struct batch *batch = turn->worker->batch;
@@ -106,7 +135,11 @@ static void count_outcomes(struct turn *turn)
     *tally = (struct tally){.lifecycle = turn->lifecycle->id,
                             .at_us = clock_wall_us(),
                             .friends = batch->friend_rows,
-                            .retries = turn->conflicts};
+                            .retries = turn->conflicts,
+                            .waited_ms = turn->waited_ms,
+                            .last_write_us = turn->worker->last_write_us};
+    if (!turn->is_first_delivery)
+        count_friends(turn);
     for (uint32_t i = 0; i < turn->done && !turn->is_first_delivery; i++) {
         tally->events++;
         tally->early += batch->outcomes[i] == OUTCOME_EARLY;
@@ -116,7 +149,7 @@ static void count_outcomes(struct turn *turn)
         tally->failed += batch->outcomes[i] == OUTCOME_FAILED;
     }
     tally->events -= tally->failed; /* a failed event is not finished */
-    tally->phases_us[0] = 0;
+    tally->phases_us[0] = (int32_t)turn->load_us;
     tally->phases_us[1] = (int32_t)(turn->gathered_us - turn->started_us);
     tally->phases_us[2] = (int32_t)(turn->processed_us - turn->gathered_us);
     tally->phases_us[3] = (int32_t)(clock_us() - turn->processed_us);
@@ -166,12 +199,14 @@ static bool park_send(struct turn *turn, size_t *results, struct acc_error *err)
 {
     static struct pg_stmt park = {
         .sql = "INSERT INTO parked AS p (lifecycle, fact, bucket, state, attempts, error, trace, "
-               "generation, first_at, last_at, ready_at) "
+               "generation, first_at, last_at, ready_at, history) "
                "VALUES ($1::int2, $2::uuid, $3::int2, CASE WHEN $7::int4 <= 1 THEN 'dead' ELSE "
                "'delayed' END, 1, $4::text, $5::text, "
-               "$6::int4, now(), now(), now() + $8::int8 * interval '1 ms') "
+               "$6::int4, now(), now(), now() + $8::int8 * interval '1 ms', "
+               "jsonb_build_array(" PARKED_ATTEMPT("1", "$4", "$9", "$6", "$10") ")) "
                "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, error = "
-               "excluded.error, trace = excluded.trace, "
+               "excluded.error, trace = excluded.trace, history = " PARKED_WITH(
+                   PARKED_ATTEMPT("p.attempts + 1", "$4", "$9", "$6", "$10"), "p.history") ", "
                "generation = excluded.generation, last_at = now(), "
                "state = CASE WHEN p.attempts + 1 >= $7::int4 THEN 'dead' ELSE 'delayed' END, "
                "ready_at = now() + $8::int8 * (2 ^ least(p.attempts, 16)) * interval '1 ms'"};
@@ -193,6 +228,8 @@ static bool park_send(struct turn *turn, size_t *results, struct acc_error *err)
         pg_int4(&args, worker->epoch.generation);
         pg_int4(&args, error->is_final ? 1 : (int32_t)worker->settings->queue.attempts);
         pg_int8(&args, worker->settings->queue.retry_ms);
+        pg_text(&args, worker->name);
+        pg_int8(&args, clock_us() - turn->started_us);
         if (!pg_send(&worker->pg, &park, &args, err))
             return false;
         ++*results;
@@ -277,6 +314,7 @@ static bool write_all(struct turn *turn, bool with_completion, struct acc_error 
     const struct acc_rows *data = &batch->data[turn->lifecycle->on->index];
     int64_t batch_id = worker->epoch.next_batch++;
     int64_t now_us = clock_wall_us();
+    int64_t began_us = clock_us();
     size_t before = 0; /* results ahead of the packets' */
     size_t after = 1;  /* and behind them: the tallies */
 
@@ -320,7 +358,10 @@ static bool write_all(struct turn *turn, bool with_completion, struct acc_error 
     bool finished = pg_finish(pg, ok ? err : &later);
     if (!ok && !finished && later.code == ACC_ELOST)
         *err = later;
-    return ok && finished;
+    if (!ok || !finished)
+        return false;
+    worker->last_write_us = (int32_t)(clock_us() - began_us);
+    return true;
 }
 
 /* After the commit: packets for our own buckets stay in RAM, other owners are woken. */
@@ -362,6 +403,32 @@ static void count_live(struct turn *turn)
     }
 }
 
+/* One of the new facts, twice a second at most, for those who watch. */
+static void leave_sample(struct turn *turn)
+{
+    struct page_slot *slot = turn->worker->slot;
+    struct batch *batch = turn->worker->batch;
+    size_t kinds = turn->worker->program.catalog.count;
+    size_t first = kinds > 0 ? (size_t)random() % kinds : 0;
+
+    if (turn->tally.at_us - slot->samples[(slot->next_sample + PAGE_SAMPLES - 1) % PAGE_SAMPLES].at_us <
+        500000)
+        return;
+    for (size_t i = 0; i < kinds; i++) {
+        size_t k = (first + i) % kinds;
+        struct page_sample *sample = &slot->samples[slot->next_sample % PAGE_SAMPLES];
+
+        if (batch->candidate_count[k] == 0)
+            continue;
+        memcpy(sample->id, batch->candidates[k][(size_t)random() % batch->candidate_count[k]]->id,
+               sizeof(sample->id));
+        sample->lifecycle = turn->lifecycle->id;
+        __atomic_store_n(&sample->at_us, turn->tally.at_us, __ATOMIC_RELEASE);
+        slot->next_sample++;
+        return;
+    }
+}
+
 static void learn_pace(struct turn *turn)
 {
     struct worker *worker = turn->worker;
@@ -400,8 +467,10 @@ static bool flush(struct batch *batch, struct acc_error *err)
     for (int tries = 0;; tries++) {
         if (!found_settle(batch, err))
             return false;
-        turn->tally = (struct tally){
-            .lifecycle = turn->lifecycle->id, .at_us = clock_wall_us(), .retries = tries};
+        turn->tally = (struct tally){.lifecycle = turn->lifecycle->id,
+                                     .at_us = clock_wall_us(),
+                                     .retries = tries,
+                                     .last_write_us = worker->last_write_us};
         count_kinds(turn);
         if (write_all(turn, false, err))
             break;
@@ -499,8 +568,10 @@ static void end_turn(struct turn *turn)
     struct worker *worker = turn->worker;
     size_t done = completed(turn);
 
+    leave_sample(turn);
     found_committed(worker->batch);
     count_live(turn);
+    worker_meters_batch(worker, turn->lifecycle, &turn->tally, worker->last_write_us);
     learn_pace(turn);
     retract(worker);
     if (turn->is_first_delivery) {
@@ -558,6 +629,22 @@ static bool park_alone(struct turn *turn, const struct acc_error *why, struct ac
     return write_turn(turn, err);
 }
 
+/* How long the events had waited when they were taken, on average. */
+static int32_t waited_ms(struct packet *const *packets, size_t count)
+{
+    int64_t now_us = clock_wall_us();
+    double events = 0;
+    double waited_us = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        events += packets[i]->count;
+        if (now_us > packets[i]->born_us)
+            waited_us += (double)(now_us - packets[i]->born_us) * packets[i]->count;
+    }
+    double ms = events > 0 ? waited_us / events / 1000 : 0;
+    return ms < INT32_MAX ? (int32_t)ms : INT32_MAX;
+}
+
 bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct packet **taken,
                  size_t count, int64_t want, struct acc_error *err)
 {
@@ -567,6 +654,8 @@ bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct pack
     turn.is_first_delivery = worker->settings->faults.redeliver && !taken[0]->is_redelivered;
     if (turn.is_first_delivery || worker->settings->faults.redeliver)
         limit = UINT32_MAX; /* a delivery is of whole packets */
+    int64_t taken_us = clock_us();
+    turn.waited_ms = waited_ms(taken, count);
     if (!decode(&turn, err)) {
         lose_turn(&turn);
         if (err->code == ACC_EINPUT || err->code == ACC_EDB) {
@@ -577,6 +666,7 @@ bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct pack
         }
         return err->code != ACC_ELOST;
     }
+    turn.load_us = clock_us() - taken_us;
     announce(&turn);
     for (int tries = 1;; tries++) {
         if (try_turn(&turn, limit, err)) {
@@ -601,6 +691,7 @@ bool worker_turn(struct worker *worker, struct lifecycle *lifecycle, struct pack
             }
         } else if (why.code == ACC_ECONFLICT) {
             turn.conflicts++;
+            worker_meters_conflict(worker, lifecycle);
             if (tries % 3 == 0 && ran > 1)
                 limit = (ran + 1) / 2;
             usleep((useconds_t)(random() % (1000 * (tries > 20 ? 20 : tries))));

@@ -11,6 +11,7 @@
 #include "http/router.h"
 #include "intake.h"
 #include "page.h"
+#include "tokens.h"
 
 enum api_where { API_FRONT, API_QUERY };
 
@@ -52,6 +53,7 @@ struct api {
     const char *conninfo;
     const char *native_dir, *modules_dir; /* of the generation */
     struct http_server *server;
+    struct token_set *tokens; /* front only: as the board had them last */
     struct intake *intake; /* front only */
     const char *query_socket,
         *routes_socket; /* front only; routes_socket NULL: the app has no routes */
@@ -65,6 +67,8 @@ struct api {
  * api_writer: a connection that may change things, open until api_writer_end; NULL likewise.
  */
 struct pg *api_reader(struct api_call *call);
+/* The same outside of a call: NULL with err, nothing is answered. */
+struct pg *api_connect(struct api *api, struct acc_error *err);
 struct pg *api_writer(struct api_call *call);
 void api_writer_end(struct api_call *call, struct pg *pg);
 

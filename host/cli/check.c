@@ -179,7 +179,8 @@ static void print_lifecycles(const struct check *check)
             printf("%s%" JSON_INTEGER_FORMAT " %s", comma, n, words[f]);
             comma = ", ";
         }
-        puts(strcmp(comma, ": ") == 0 ? ": not sampled" : "");
+        bool is_broken = json_is_true(json_object_get(one, "errors"));
+        puts(strcmp(comma, ": ") != 0 ? "" : is_broken ? ": see its errors" : ": not sampled");
     }
 }
 

@@ -50,13 +50,13 @@ static struct child child_at(const struct explain_drawing *drawing,
 static void print_node(struct explain_drawing *drawing, const struct provenance_node *node)
 {
     printf("%s %.*s", node->kind == NULL ? "?" : node->kind->name, SHOW_ID_DIGITS,
-           show_id(node->id));
+           fact_id_text(node->id));
     if (!node->is_read) {
         printf("  (there is no such fact)");
         return;
     }
     buf_reset(&drawing->line);
-    show_legible(node->fields, strlen(node->fields), FIELDS_SHOWN, &drawing->line);
+    fact_legible(node->fields, strlen(node->fields), FIELDS_SHOWN, &drawing->line);
     printf(" %s", drawing->line.data);
     if (node->lifecycle != NULL)
         printf("  found by %s, generation %d, %s", node->lifecycle, (int)node->generation,
@@ -93,7 +93,7 @@ static void print_child(struct explain_drawing *drawing, int parent, const struc
                                              : "below";
     /* What is cut off can be asked for: with all digits. */
     printf("%s %.*s  (%s)\n", kind_of(drawing, child->id), n < 0 ? 32 : SHOW_ID_DIGITS,
-           show_id(child->id), why);
+           fact_id_text(child->id), why);
 }
 
 static void print_rest(const struct explain_drawing *drawing, const struct provenance_node *node,
@@ -105,10 +105,11 @@ static void print_rest(const struct explain_drawing *drawing, const struct prove
         printf("%s└─ %s more friends\n", before,
                cli_grouped(node->friend_total - node->friend_count));
     else if (node->parent < 0)
-        printf("%s└─ more: --after %s\n", before, show_id(node->found[node->found_count - 1].id));
+        printf("%s└─ more: --after %s\n", before,
+               fact_id_text(node->found[node->found_count - 1].id));
     else
         printf("%s└─ more: explain %s %s --down\n", before, kind_of(drawing, node->id),
-               show_id(node->id));
+               fact_id_text(node->id));
 }
 
 static void print_children(struct explain_drawing *drawing, int parent, struct buf *indent)
@@ -150,7 +151,7 @@ static json_t *json_child(struct explain_drawing *drawing, int parent, const uin
 
     if (n >= 0 && !drawing->is_drawn[n] && provenance->nodes[n].parent == parent)
         return json_of(drawing, n);
-    return json_pack("{s:s, s:s, s:b}", "kind", kind_of(drawing, id), "id", show_id(id),
+    return json_pack("{s:s, s:s, s:b}", "kind", kind_of(drawing, id), "id", fact_id_text(id),
                      n < 0 ? "cut" : "elsewhere", 1);
 }
 
@@ -189,14 +190,14 @@ static void add_found(struct explain_drawing *drawing, int n, json_t *one)
     json_object_set_new(one, "is_more", json_boolean(node->has_more));
     if (node->has_more)
         json_object_set_new(one, "last",
-                            json_string(show_id(node->found[node->found_count - 1].id)));
+                            json_string(fact_id_text(node->found[node->found_count - 1].id)));
 }
 
 static json_t *json_of(struct explain_drawing *drawing, int n)
 {
     const struct provenance_node *node = &drawing->provenance->nodes[n];
     json_t *one =
-        json_pack("{s:s, s:s}", "kind", kind_of(drawing, node->id), "id", show_id(node->id));
+        json_pack("{s:s, s:s}", "kind", kind_of(drawing, node->id), "id", fact_id_text(node->id));
 
     drawing->is_drawn[n] = true;
     if (node->fields != NULL)
@@ -224,13 +225,14 @@ static void print_label(struct explain_drawing *drawing, const struct provenance
     struct buf text = {0};
     struct buf quoted = {0};
 
-    buf_printf(&text, "%s %.*s", kind_of(drawing, node->id), SHOW_ID_DIGITS, show_id(node->id));
+    buf_printf(&text, "%s %.*s", kind_of(drawing, node->id), SHOW_ID_DIGITS,
+               fact_id_text(node->id));
     dump_json_text(&quoted, text.data, text.size);
     quoted.size--; /* the closing quote */
     buf_text(&quoted, "\\n");
     buf_reset(&text);
     if (node->fields != NULL)
-        show_legible(node->fields, strlen(node->fields), LABEL_SHOWN, &text);
+        fact_legible(node->fields, strlen(node->fields), LABEL_SHOWN, &text);
     for (size_t i = 0; i < text.size; i++) {
         if (text.data[i] == '"' || text.data[i] == '\\')
             buf_byte(&quoted, '\\');
@@ -250,7 +252,7 @@ static void print_edges(struct explain_drawing *drawing, const struct provenance
         const uint8_t *to = drawing->is_down ? child.id : node->id;
 
         if (provenance_find(drawing->provenance, child.id) >= 0)
-            printf("  \"%s\" -> \"%s\"%s;\n", show_id(from), show_id(to),
+            printf("  \"%s\" -> \"%s\"%s;\n", fact_id_text(from), fact_id_text(to),
                    is_data ? "" : " [style=dashed]");
     }
 }
@@ -263,7 +265,7 @@ int explain_dot(struct explain_drawing *drawing)
     for (int n = 0; n < provenance->count; n++) {
         const struct provenance_node *node = &provenance->nodes[n];
 
-        printf("  \"%s\" [label=", show_id(node->id));
+        printf("  \"%s\" [label=", fact_id_text(node->id));
         print_label(drawing, node);
         printf("%s];\n", node->lifecycle == NULL ? "" : ", style=rounded");
         print_edges(drawing, node);

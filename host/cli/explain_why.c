@@ -52,8 +52,8 @@ static json_t *json_fact(const struct kind *kind, const struct acc_row *row)
 {
     struct buf fields = {0};
 
-    show_fields_json(kind, row, &fields);
-    json_t *one = json_pack("{s:s, s:o}", "id", show_id(row->id), "fields",
+    fact_json(kind, row, &fields);
+    json_t *one = json_pack("{s:s, s:o}", "id", fact_id_text(row->id), "fields",
                             json_loadb(fields.data, fields.size, JSON_ALLOW_NUL, NULL));
     buf_clear(&fields);
     return one;
@@ -125,7 +125,7 @@ static json_t *answer_of(const struct why *why)
 {
     const struct dry_run *run = &why->run;
     json_t *answer = json_pack("{s:s, s:s, s:s, s:s}", "lifecycle", why->lifecycle->name, "kind",
-                               why->lifecycle->on->name, "id", show_id(why->id), "outcome",
+                               why->lifecycle->on->name, "id", fact_id_text(why->id), "outcome",
                                outcomes[run->outcome]);
 
     set_text(answer, "reason", run->reason);
@@ -164,7 +164,7 @@ static void print_facts(json_t *list, int64_t count)
         char *fields = json_dumps(json_object_get(fact, "fields"), JSON_COMPACT);
         struct buf line = {0};
 
-        show_legible(fields, strlen(fields), LINE_WIDTH, &line);
+        fact_legible(fields, strlen(fields), LINE_WIDTH, &line);
         printf("  %.*s %s%s\n", SHOW_ID_DIGITS, text_of(fact, "id"), line.data,
                is_new == NULL         ? ""
                : json_is_true(is_new) ? "  new"

@@ -20,7 +20,7 @@ struct listing {
     struct work *work;
     struct explorer_query query;
     struct filters filters;
-    struct show_columns columns;
+    struct columns columns;
     enum format format;
     struct acc_heap heap;
     struct buf line;
@@ -35,40 +35,31 @@ struct listing {
 
 static void add_object(struct listing *listing, const struct explorer_fact *fact)
 {
-    const struct show_columns *columns = &listing->columns;
+    const struct columns *columns = &listing->columns;
 
     buf_byte(&listing->line, '{');
     for (size_t c = 0; c < columns->count; c++) {
-        const char *name = show_column_name(columns, c);
+        const char *name = columns_name(columns, c);
 
         buf_printf(&listing->line, "%s\"%s\":", c == 0 ? "" : ",", name);
-        show_json(columns, c, fact, &listing->line);
+        columns_json(columns, c, fact, &listing->line);
     }
     buf_byte(&listing->line, '}');
 }
 
-static void add_record(struct listing *listing, const struct explorer_fact *fact)
-{
-    for (size_t c = 0; c < listing->columns.count; c++) {
-        if (c > 0)
-            buf_byte(&listing->line, ',');
-        show_csv(&listing->columns, c, fact, &listing->line);
-    }
-}
-
 static void add_cells(struct listing *listing, const struct explorer_fact *fact)
 {
-    const struct show_columns *columns = &listing->columns;
+    const struct columns *columns = &listing->columns;
 
     for (size_t c = 0; c < columns->count; c++) {
         struct buf cell = {0};
 
         buf_reset(&listing->line);
-        show_text(columns, c, fact, &listing->line);
-        if (columns->list[c].what == SHOW_ID)
+        columns_text(columns, c, fact, &listing->line);
+        if (columns->list[c].what == COLUMN_ID)
             listing->line.size = SHOW_ID_DIGITS;
         buf_add(&cell, "", 0);
-        show_legible(listing->line.data, listing->line.size, listing->is_cut ? CELL_WIDTH : 0,
+        fact_legible(listing->line.data, listing->line.size, listing->is_cut ? CELL_WIDTH : 0,
                      &cell);
         show_table_cell(&listing->table, cell.data, cell.size);
         buf_clear(&cell);
@@ -89,8 +80,7 @@ static bool show_fact(void *context, const struct explorer_fact *fact, struct ac
         add_cells(listing, fact);
         return true;
     case AS_CSV:
-        add_record(listing, fact);
-        buf_byte(&listing->line, '\n');
+        columns_csv_row(&listing->columns, fact, &listing->line);
         break;
     case AS_NDJSON:
         add_object(listing, fact);
@@ -110,21 +100,21 @@ static bool show_fact(void *context, const struct explorer_fact *fact, struct ac
 
 static void print_head(struct listing *listing)
 {
-    const struct show_columns *columns = &listing->columns;
+    const struct columns *columns = &listing->columns;
 
     if (listing->format == AS_JSON)
         printf("{\"kind\":\"%s\",\"facts\":[", columns->kind->name);
     listing->table.column_count = columns->count;
-    for (size_t c = 0; c < columns->count; c++) {
-        const char *name = show_column_name(columns, c);
+    for (size_t c = 0; c < columns->count && listing->format == AS_TABLE; c++) {
+        const char *name = columns_name(columns, c);
 
-        if (listing->format == AS_CSV)
-            printf("%s%s", c == 0 ? "" : ",", name);
-        else if (listing->format == AS_TABLE)
-            show_table_cell(&listing->table, name, strlen(name));
+        show_table_cell(&listing->table, name, strlen(name));
     }
-    if (listing->format == AS_CSV)
-        putchar('\n');
+    if (listing->format == AS_CSV) {
+        buf_reset(&listing->line);
+        columns_csv_head(columns, &listing->line);
+        fwrite(listing->line.data, 1, listing->line.size, stdout);
+    }
 }
 
 static void print_table(struct listing *listing)
@@ -132,10 +122,10 @@ static void print_table(struct listing *listing)
     bool is_right[KIND_FIELDS_MAX + 3] = {0};
 
     for (size_t c = 0; c < listing->columns.count; c++) {
-        const struct show_column *column = &listing->columns.list[c];
+        const struct column *column = &listing->columns.list[c];
         const struct field *field = &listing->columns.kind->fields[column->field];
 
-        is_right[c] = column->what == SHOW_FIELD && !field->is_array &&
+        is_right[c] = column->what == COLUMN_FIELD && !field->is_array &&
                       (field->type == FIELD_INT8 || field->type == FIELD_FLOAT8);
     }
     show_table_print(&listing->table, is_right);
@@ -148,15 +138,15 @@ static void print_tail(struct listing *listing)
     if (listing->format == AS_JSON) {
         printf("],\"is_more\":%s", listing->is_more ? "true" : "false");
         if (listing->count > 0)
-            printf(",\"first\":\"%s\",\"last\":\"%s\"", show_id(listing->first),
-                   show_id(listing->last));
+            printf(",\"first\":\"%s\",\"last\":\"%s\"", fact_id_text(listing->first),
+                   fact_id_text(listing->last));
         printf("}\n");
     }
     if (listing->format == AS_TABLE) {
         print_table(listing);
         if (listing->is_more)
             cli_note(listing->cli, "there are more: --%s %s", is_before ? "before" : "after",
-                     show_id(is_before ? listing->first : listing->last));
+                     fact_id_text(is_before ? listing->first : listing->last));
     }
 }
 
@@ -227,7 +217,7 @@ static bool read_arguments(struct listing *listing)
     listing->query.kind = kind;
     if (order != NULL && !explorer_order(&listing->query, order, &err))
         what = "order";
-    else if (!show_columns_read(&listing->columns, kind, cli_value(cli, "fields"), &err))
+    else if (!columns_read(&listing->columns, kind, cli_value(cli, "fields"), &err))
         what = "fields";
     if (what != NULL) {
         cli_misuse(cli, "--%s: %s", what, err.text);

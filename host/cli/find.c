@@ -21,16 +21,17 @@ static bool show_match(void *context, const struct explorer_fact *fact, struct a
     struct buf line = {0};
 
     (void)err;
-    show_fields_json(fact->kind, fact->row, &fields);
+    fact_json(fact->kind, fact->row, &fields);
     if (matches->list != NULL) {
         json_array_append_new(matches->list,
                               json_pack("{s:s, s:s, s:o, s:s?, s:s}", "kind", fact->kind->name,
-                                        "id", show_id(fact->row->id), "fields",
+                                        "id", fact_id_text(fact->row->id), "fields",
                                         json_loadb(fields.data, fields.size, JSON_ALLOW_NUL, NULL),
                                         "lifecycle", fact->lifecycle, "at", fact->at));
     } else {
-        show_legible(fields.data, fields.size, LINE_WIDTH, &line);
-        fprintf(matches->out, "%s %s %s\n", fact->kind->name, show_id(fact->row->id), line.data);
+        fact_legible(fields.data, fields.size, LINE_WIDTH, &line);
+        fprintf(matches->out, "%s %s %s\n", fact->kind->name, fact_id_text(fact->row->id),
+                line.data);
     }
     buf_clear(&fields);
     buf_clear(&line);

@@ -1,6 +1,7 @@
 /* accrete ingest: facts from files or stdin. */
 #include "ingest.h"
 
+#include "audit.h"
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/load.h"
@@ -13,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define CHECK_BYTES (INT64_C(1) << 30) /* of ids that a check remembers: some 40 million facts */
 
 /* Result */
 
@@ -255,9 +258,9 @@ static int load_with(struct load *load, struct work *work)
     } else if (open_database(load, work, &is_asked, &exit_code)) {
         struct pg *pg = is_asked ? &work->session.pg : NULL;
 
-        load->ingest = cli_has(load->cli, "check")
-                           ? ingest_new_check(pg, &work->program, settings, &err)
-                           : ingest_new(pg, &work->program, settings, &err);
+        load->seen = cli_has(load->cli, "check") ? seen_new(CHECK_BYTES) : NULL;
+        load->ingest = load->seen != NULL ? ingest_new_check(pg, &work->program, settings, &err)
+                                          : ingest_new(pg, &work->program, settings, &err);
         exit_code = load->ingest == NULL ? cli_fail(load->cli, &err)
                                          : load_all(load, files.names, files.count, is_asked);
     }
@@ -268,18 +271,23 @@ static int load_with(struct load *load, struct work *work)
 static int run(struct cli *cli)
 {
     struct work work;
-    struct load load = {.cli = cli, .catalog = &work.program.catalog};
+    char *who = audit_who();
+    struct load load = {.cli = cli, .catalog = &work.program.catalog, .who = who};
     int exit_code;
 
     if (!work_open(cli, &work, cli_has(cli, "check") ? WORK_KINDS : WORK_PROGRAM | WORK_LENIENT,
-                   &exit_code))
+                   &exit_code)) {
+        free(who);
         return exit_code;
+    }
     load.batch_lines = work.app.settings.ingest.batch_lines;
     load.value_bytes = work.app.settings.ingest.value_bytes;
     if (take_options(&load, &exit_code))
         exit_code = load_with(&load, &work);
     load_clear(&load);
     ingest_free(load.ingest);
+    seen_free(load.seen);
+    free(who);
     for (size_t i = 0; i < load.name_count; i++)
         free((char *)load.names[i].column);
     free(load.names);

@@ -1,9 +1,10 @@
 #include "cli/load.h"
 
 #include "base/lines.h"
-#include "formats/ndjson.h"
 #include "formats/text.h"
 #include "formats/unpack.h"
+#include "ingest_body.h"
+#include "ingest_record.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -22,6 +23,15 @@ struct load_source {
     const char *name; /* borrowed; as messages call it */
     struct rejected own;
     struct rejected *rejected; /* own, or the shared one; NULL: its refused lines are not kept */
+
+    /* For its record: */
+    const char *format; /* NULL: nothing was read of it */
+    int64_t bytes, lines, refused;
+    int64_t fresh, repeats;
+    int64_t pending; /* rows of it that are not written yet */
+    bool is_ended;
+    bool is_sent, is_recorded; /* its record: with the transaction under way; on disk */
+    struct record_errors errors;
 };
 
 /* Where a row came from, so that a refusal when it is written can say so. */
@@ -68,6 +78,8 @@ static void keep(struct load *load, const struct raw *raw)
 static void refuse(struct load *load, const struct raw *raw, const char *message)
 {
     keep(load, raw);
+    record_errors_add(&raw->source->errors, raw->line, message);
+    raw->source->refused++;
     load->refused++;
     if (load->refused > REFUSALS_SHOWN + 1)
         return;
@@ -81,14 +93,16 @@ static void refuse(struct load *load, const struct raw *raw, const char *message
 }
 
 /* A row contradicts a fact that is there. */
-static void refuse_row(void *context, const struct kind *kind, uint32_t row, const char *message)
+static void refuse_row(void *context, const struct kind *kind, const struct acc_row *row,
+                       uint32_t number, const char *message)
 {
     const struct load_side *side = context;
     const struct origins *origins = &side->origins[kind->index];
 
-    if (row >= origins->count)
+    (void)row;
+    if (number >= origins->count)
         return;
-    const struct origin *origin = &origins->rows[row];
+    const struct origin *origin = &origins->rows[number];
     struct raw raw = {
         .source = origin->source,
         .line = origin->line,
@@ -96,6 +110,94 @@ static void refuse_row(void *context, const struct kind *kind, uint32_t row, con
         .size = origin->size,
     };
     refuse(side->load, &raw, message);
+}
+
+/* Records */
+
+/* Whether nothing more becomes of a file, and its record is to be written. */
+static bool is_due(const struct load_source *source)
+{
+    return source->is_ended && source->pending == 0 && !source->is_recorded;
+}
+
+static size_t due_count(const struct load *load)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < load->source_count; i++)
+        count += is_due(load->sources[i]);
+    return count;
+}
+
+/* Sends the records of files whose facts are written, along with those of others. */
+static bool send_records(void *context, struct pg *pg, int64_t batch_id, struct acc_error *err)
+{
+    struct load *load = ((struct load_side *)context)->load;
+    size_t due = due_count(load);
+    size_t count = 0;
+
+    if (due == 0)
+        return true;
+    struct ingest_record *records = acc_zalloc(due * sizeof(*records));
+    struct buf *errors = acc_zalloc(due * sizeof(*errors));
+    for (size_t i = 0; i < load->source_count; i++) {
+        struct load_source *source = load->sources[i];
+
+        source->is_sent = is_due(source);
+        if (!source->is_sent)
+            continue;
+        if (source->errors.count > 0)
+            record_errors_json(&source->errors, &errors[count]);
+        records[count] = (struct ingest_record){
+            .id = ingest_number(load->ingest),
+            .who = load->who,
+            .name = source->name,
+            .format = source->format,
+            .kind = load->kind == NULL ? "" : load->kind->name,
+            .trace = "",
+            .bytes = source->bytes,
+            .lines = source->lines,
+            .fresh = source->fresh,
+            .repeats = source->repeats,
+            .refused = source->refused,
+            .errors = errors[count].data,
+        };
+        count++;
+    }
+    bool ok = ingest_records_send(pg, records, count, batch_id, err);
+    for (size_t i = 0; i < due; i++)
+        buf_clear(&errors[i]);
+    free(errors);
+    free(records);
+    return ok;
+}
+
+/* The rows of a side are written: the records sent with them are, and its files know their facts. */
+static void account(void *context)
+{
+    struct load_side *side = context;
+    struct load *load = side->load;
+
+    for (size_t i = 0; i < load->source_count; i++) {
+        struct load_source *source = load->sources[i];
+
+        if (!source->is_sent)
+            continue;
+        source->is_sent = false;
+        source->is_recorded = true;
+        record_errors_clear(&source->errors);
+    }
+    for (size_t k = 0; k < load->catalog->count; k++) {
+        const struct acc_rows *rows = ingest_started(load->ingest, load->catalog->kinds[k]);
+
+        for (uint32_t i = 0; i < rows->count; i++) {
+            struct load_source *source = side->origins[k].rows[i].source;
+
+            source->pending--;
+            source->fresh += rows_at(rows, i)->flags == INGEST_NEW;
+            source->repeats += rows_at(rows, i)->flags == INGEST_REPEAT;
+        }
+    }
 }
 
 /* Rows on their way */
@@ -109,9 +211,17 @@ static struct acc_rows *rows_of(void *context, const struct kind *kind)
 
 static bool write_rows(struct load *load, struct acc_error *err)
 {
-    if (load->pending == 0)
+    struct ingest_calls calls = {
+        .refused = refuse_row,
+        .with = load->seen == NULL ? send_records : NULL,
+        .done = account,
+        .context = load->filling,
+        .seen = load->seen,
+    };
+
+    if (load->pending == 0 && (load->seen != NULL || due_count(load) == 0))
         return true;
-    load->is_broken = !ingest_start(load->ingest, &load->counts, refuse_row, load->filling, err);
+    load->is_broken = !ingest_start(load->ingest, &load->counts, &calls, err);
     if (load->is_broken)
         return false;
     load->filling = load->filling == load->sides[0] ? load->sides[1] : load->sides[0];
@@ -140,23 +250,29 @@ static bool added(struct load *load, const struct kind *kind, const struct raw *
     if (raw->data != NULL)
         buf_add(&side->lines, raw->data, raw->size);
     load->pending++;
+    raw->source->pending++;
     if ((int64_t)load->pending >= load->batch_lines || heap->used - heap->start >= FLUSH_BYTES ||
         side->lines.size >= FLUSH_BYTES)
         return write_rows(load, err);
     return true;
 }
 
-/* A line that a reader did not take: refused when it is the line's fault. */
-static bool not_added(struct load *load, const struct raw *raw, const struct acc_error *why,
-                      struct acc_error *err)
+/* Reading cannot go on. */
+static bool failed(const struct raw *raw, const struct acc_error *why, struct acc_error *err)
 {
-    if (why->code == ACC_EINPUT) {
-        refuse(load, raw, why->text);
-        return true;
-    }
     *err = *why;
     return raw->line == 0 ? acc_fail_prefix(err, "%s", raw->source->name)
                           : acc_fail_prefix(err, "%s:%" PRId64, raw->source->name, raw->line);
+}
+
+/* A file whose text is one fact, and was not taken: refused when it is the text's fault. */
+static bool not_added(struct load *load, const struct raw *raw, const struct acc_error *why,
+                      struct acc_error *err)
+{
+    if (why->code != ACC_EINPUT)
+        return failed(raw, why, err);
+    refuse(load, raw, why->text);
+    return true;
 }
 
 /* Formats */
@@ -188,6 +304,7 @@ static bool read_text(struct load *load, struct load_source *source, struct line
     if (!text_choose(load->kind, load->field, &fields, err))
         return false;
     load->lines++;
+    source->lines++;
     if (!lines_rest(lines, (size_t)load->value_bytes, &data, &size, &why))
         return not_added(load, &raw, &why, err);
     char *title = title_of(source->name, unpack_is_packed(lines->context));
@@ -195,40 +312,6 @@ static bool read_text(struct load *load, struct load_source *source, struct line
         text_fact(&load->target, load->kind, &fields, title, size == 0 ? "" : data, size, &why);
     free(title);
     return ok ? added(load, load->kind, &raw, err) : not_added(load, &raw, &why, err);
-}
-
-static bool read_ndjson_line(struct load *load, const struct raw *raw, struct acc_error *err)
-{
-    const struct kind *kind;
-    struct acc_error why;
-
-    if (ndjson_line(&load->target, load->kind, raw->data, raw->size, &kind, &why)) {
-        load->lines += kind != NULL;
-        return kind == NULL || added(load, kind, raw, err);
-    }
-    load->lines += why.code == ACC_EINPUT;
-    return not_added(load, raw, &why, err);
-}
-
-/* What the CSV reader made of a record. */
-static bool take_csv(struct load *load, enum csv_result result, const struct raw *raw,
-                     const struct acc_error *why, struct acc_error *err)
-{
-    switch (result) {
-    case CSV_FACT:
-        load->lines++;
-        return added(load, load->kind, raw, err);
-    case CSV_BAD:
-        load->lines++;
-        return not_added(load, raw, why, err);
-    case CSV_FAILED:
-        *err = *why;
-        return acc_fail_prefix(err, "%s:%" PRId64, raw->source->name, raw->line);
-    case CSV_NONE:
-    case CSV_MORE:
-        break;
-    }
-    return true;
 }
 
 /* Refused lines of several CSV files go into one only when their columns agree. */
@@ -249,93 +332,52 @@ static void set_header(struct load *load, struct load_source *source, const stru
     source->rejected = NULL;
 }
 
-/* One line of CSV. A record of several is kept together. */
-static bool read_csv_line(struct load *load, struct csv *csv, struct raw *raw, int64_t number,
-                          const char *line, size_t size, struct acc_error *err)
+/* What came last of a body, as it came. */
+static struct raw raw_of(struct load_source *source, const struct body *body)
 {
-    bool was_open = csv->is_open;
-    bool had_header = csv->column_count > 0;
-    struct acc_error why;
-    enum csv_result result = csv_line(csv, &load->target, line, size, &why);
-
-    if (!was_open) {
-        raw->line = number;
-        buf_reset(&load->record);
-    }
-    if (was_open || result == CSV_MORE) {
-        if (was_open)
-            buf_byte(&load->record, '\n');
-        buf_add(&load->record, line, size);
-        raw->data = load->record.data;
-        raw->size = load->record.size;
-    } else {
-        raw->data = line;
-        raw->size = size;
-    }
-    if (!had_header && csv->column_count > 0)
-        set_header(load, raw->source, raw);
-    return take_csv(load, result, raw, &why, err);
+    return (struct raw){source, body->line, body->text, body->size};
 }
 
-static void refuse_long(struct load *load, const struct raw *raw, const struct lines *lines)
+static bool read_body(struct load *load, struct load_source *source, struct body *body,
+                      struct acc_error *err)
 {
-    struct raw lost = {.source = raw->source, .line = lines->number};
-    char text[96];
-
-    snprintf(text, sizeof(text), "the line is longer than %zu bytes (ingest.value)",
-             lines->line_max);
-    load->lines++;
-    refuse(load, &lost, text);
-}
-
-/* Lines of NDJSON (csv NULL) or CSV. */
-static bool read_lines(struct load *load, struct load_source *source, struct lines *lines,
-                       struct csv *csv, struct acc_error *err)
-{
-    struct raw raw = {.source = source, .line = 1};
     struct acc_error why;
-    const char *line;
-    size_t size;
 
     for (;;) {
-        enum lines_result result = lines_next(lines, &line, &size, err);
+        enum body_result result = body_next(body, &why);
+        struct raw raw = raw_of(source, body);
         bool ok = true;
 
-        if (result == LINES_FAILED)
-            return acc_fail_prefix(err, "%s", source->name);
-        if (result == LINES_END)
-            break;
-        if (result == LINES_TOO_LONG) {
-            refuse_long(load, &raw, lines);
-            if (csv != NULL)
-                csv->is_open = false;
-        } else if (csv == NULL) {
-            raw = (struct raw){source, lines->number, line, size};
-            ok = read_ndjson_line(load, &raw, err);
-        } else {
-            ok = read_csv_line(load, csv, &raw, lines->number, line, size, err);
-        }
+        if (result == BODY_END)
+            return true;
+        source->lines += result == BODY_FACT || result == BODY_BAD;
+        load->lines += result == BODY_FACT || result == BODY_BAD;
+        if (result == BODY_FACT)
+            ok = added(load, body->of, &raw, err);
+        else if (result == BODY_BAD)
+            refuse(load, &raw, why.text);
+        else if (result == BODY_HEADER)
+            set_header(load, source, &raw);
+        else if (result == BODY_FAILED)
+            return failed(&raw, &why, err);
         if (!ok)
             return false;
         progress_show(&load->progress, load->lines,
-                      load->bytes_before + unpack_bytes(lines->context));
+                      load->bytes_before + unpack_bytes(body->lines->context));
     }
-    if (csv == NULL)
-        return true;
-    enum csv_result result = csv_end(csv, &why);
-    return take_csv(load, result, &raw, &why, err);
 }
 
-static bool read_csv(struct load *load, struct load_source *source, struct lines *lines,
-                     struct acc_error *err)
+static bool read_lines(struct load *load, struct load_source *source, struct lines *lines,
+                       enum body_format format, struct acc_error *err)
 {
-    struct csv csv = {.kind = load->kind, .names = load->names, .name_count = load->name_count};
+    struct body body;
 
-    if (load->kind == NULL)
+    if (format == BODY_CSV && load->kind == NULL)
         return acc_fail(err, ACC_EINPUT, "%s: CSV wants a kind: accrete ingest KIND %s",
                         source->name, source->name);
-    bool ok = read_lines(load, source, lines, &csv, err);
-    csv_clear(&csv);
+    body_init_lines(&body, format, &load->target, load->kind, lines, load->names, load->name_count);
+    bool ok = read_body(load, source, &body, err);
+    body_clear(&body);
     return ok;
 }
 
@@ -434,6 +476,8 @@ static bool guess_format(const struct load *load, const char *file, struct lines
 
 /* Files */
 
+static const char *const format_names[] = {"", "ndjson", "csv", "text"};
+
 static bool read_all(struct load *load, struct load_source *source, int fd, struct acc_error *err)
 {
     struct unpack *unpack = unpack_new(fd);
@@ -444,13 +488,16 @@ static bool read_all(struct load *load, struct load_source *source, int fd, stru
     /* Escapes make a value longer. */
     lines_init_reader(&lines, unpack_read, unpack, 2 * (size_t)load->value_bytes + 65536);
     ok = format != LOAD_AUTO || guess_format(load, source->name, &lines, &format, err);
+    source->format = ok ? format_names[format] : NULL;
     if (ok && format == LOAD_TEXT)
         ok = read_text(load, source, &lines, err);
     else if (ok && format == LOAD_CSV)
-        ok = read_csv(load, source, &lines, err);
+        ok = read_lines(load, source, &lines, BODY_CSV, err);
     else if (ok)
-        ok = read_lines(load, source, &lines, NULL, err);
-    load->bytes_before += unpack_bytes(unpack);
+        ok = read_lines(load, source, &lines, BODY_NDJSON, err);
+    source->bytes = unpack_bytes(unpack);
+    source->is_ended = source->format != NULL;
+    load->bytes_before += source->bytes;
     lines_clear(&lines);
     unpack_free(unpack);
     return ok;
@@ -553,8 +600,12 @@ bool load_files(struct load *load, char *const *files, size_t count, struct acc_
         cli_fail(load->cli, err); /* the other files are read all the same */
         load->files_failed++;
     }
-    return write_rows(load, err) && ingest_finish(load->ingest, &load->counts, err) &&
-           rejected_close(&load->out, err);
+    /* The second time for the records of files whose facts came with the first. */
+    for (int i = 0; i < 2; i++) {
+        if (!write_rows(load, err) || !ingest_finish(load->ingest, &load->counts, err))
+            return false;
+    }
+    return rejected_close(&load->out, err);
 }
 
 const struct rejected *load_kept(const struct load *load, size_t n)
@@ -586,6 +637,7 @@ void load_clear(struct load *load)
         free_side(load, load->sides[i]);
     for (size_t i = 0; i < load->source_count; i++) {
         rejected_clear(&load->sources[i]->own);
+        record_errors_clear(&load->sources[i]->errors);
         free(load->sources[i]);
     }
     free(load->sources);

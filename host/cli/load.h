@@ -20,6 +20,8 @@ struct load {
     struct cli *cli;
     const struct catalog *catalog;
     struct ingest *ingest;
+    struct seen *seen;       /* of a check, else NULL */
+    const char *who;         /* for the records */
     const struct kind *kind; /* NULL: each line names it */
     enum load_format format; /* AUTO: by name and first bytes */
     const char *field;       /* gets the text of a text file, or NULL */

@@ -1,46 +1,11 @@
-/* Facts on a terminal, in tables, JSON and CSV: what the exploring commands share. */
+/* Facts on a terminal, in tables, and which fact is meant: what the exploring commands share. */
 #pragma once
 
 #include "cli/cli.h"
-#include "explorer.h"
+#include "columns.h"
 #include "work.h"
 
 #define SHOW_ID_DIGITS 12
-
-/* A column of a result: a field, or what the host knows of the fact. */
-struct show_column {
-    enum { SHOW_FIELD, SHOW_ID, SHOW_AT, SHOW_BY } what;
-    size_t field;
-};
-
-struct show_columns {
-    const struct kind *kind;
-    struct show_column list[KIND_FIELDS_MAX + 3];
-    size_t count;
-};
-
-/* From "a,b,_id" (NULL: _id and all fields). ACC_EINPUT says what was probably meant. */
-bool show_columns_read(struct show_columns *columns, const struct kind *kind, const char *text,
-                       struct acc_error *err) ACC_MUST_CHECK;
-const char *show_column_name(const struct show_columns *columns, size_t c);
-
-/*
- * Appends one value: as JSON; as a CSV cell, guarded against spreadsheets; as legible text of one
- * line.
- */
-void show_json(const struct show_columns *columns, size_t c, const struct explorer_fact *fact,
-               struct buf *out);
-void show_csv(const struct show_columns *columns, size_t c, const struct explorer_fact *fact,
-              struct buf *out);
-void show_text(const struct show_columns *columns, size_t c, const struct explorer_fact *fact,
-               struct buf *out);
-
-/*
- * `{"from":1,"to":2}`, and the same for people: cut at width characters (0: not at all), nothing
- * that disturbs a terminal.
- */
-void show_fields_json(const struct kind *kind, const struct acc_row *row, struct buf *out);
-void show_legible(const char *text, size_t size, size_t width, struct buf *out);
 
 /* A table of texts whose columns line up. Zeroed it is empty. */
 struct show_table {
@@ -56,9 +21,6 @@ void show_table_cell(struct show_table *table, const char *text, size_t size);
 /* The first row is the head, bold on a terminal. is_right[c]: numbers, to the right. */
 void show_table_print(const struct show_table *table, const bool *is_right);
 void show_table_clear(struct show_table *table);
-
-/* 32 hex digits; valid until the fourth call from now. */
-const char *show_id(const uint8_t *id);
 
 /*
  * The one fact whose id begins with digits, of kind or (NULL) of any kind. false: printed, with the

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEAD_SHOWN 20
 #define NAME_WIDTH 20
@@ -176,6 +177,39 @@ static json_t *worker_of(const struct page_slot *slot, json_t *names)
                      is_running ? (double)(now_us - slot->batch_started_us) / 1e6 : 0.0);
 }
 
+/* Resident memory of a process. */
+static int64_t rss_of(pid_t pid)
+{
+    char path[64];
+    long long pages = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*s %lld", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+static json_t *services_of(const struct page *page)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; page != NULL && i < PAGE_SERVICES; i++) {
+        const struct page_service *service = &page->services[i];
+
+        if (service->pid != 0)
+            json_array_append_new(
+                list,
+                json_pack("{s:s, s:i, s:i, s:b, s:I}", "role", page_role_name(service->role), "pid",
+                          (int)service->pid, "generation", (int)service->generation, "ready",
+                          (int)service->is_ready, "rss_bytes", (json_int_t)rss_of(service->pid)));
+    }
+    return list;
+}
+
 /* From the shared page of this machine's host; nothing when there is none. */
 static void add_host(const struct app *app, json_t *names, json_t *status)
 {
@@ -188,12 +222,17 @@ static void add_host(const struct app *app, json_t *names, json_t *status)
         if (page->slots[i].pid != 0)
             json_array_append_new(workers, worker_of(&page->slots[i], names));
     json_object_set_new(status, "host", page == NULL ? json_null() : json_integer(pid));
+    json_object_set_new(status, "http",
+                        page == NULL || page->http_address[0] == '\0'
+                            ? json_null()
+                            : json_string(page->http_address));
     json_object_set_new(status, "draining", json_boolean(page != NULL && page->draining != 0));
     json_object_set_new(status, "refused_reload",
                         page == NULL || page->refused_text[0] == '\0'
                             ? json_null()
                             : json_string(page->refused_text));
     json_object_set_new(status, "workers", workers);
+    json_object_set_new(status, "services", services_of(page));
     if (page != NULL)
         page_close(page);
 }
@@ -241,6 +280,8 @@ static void print_host(const json_t *status)
                number(status, "host"), number(status, "generation"),
                json_array_size(json_object_get(status, "workers")),
                json_is_true(json_object_get(status, "draining")) ? ", draining" : "");
+    if (text(status, "http") != NULL)
+        printf("http on %s\n", text(status, "http"));
     if (text(status, "refused_reload") != NULL) {
         cli_first_line(text(status, "refused_reload"), refused, sizeof(refused));
         printf("the last reload was refused: %s\n", refused);

@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "cli/work.h"
+#include "control.h"
 #include "queue.h"
 #include "tally.h"
 
@@ -13,11 +14,6 @@
 #define POLL_MIN_MS 5
 #define POLL_MAX_MS 100
 #define NOBODY_MS 10000 /* without a worker: a reload or a crash loop takes less */
-
-static bool is_fixpoint(const struct queue_state *state)
-{
-    return state->ready == 0 && state->delayed == 0 && state->replays == 0;
-}
 
 /* Whether a worker of any machine is connected. */
 static bool count_workers(struct pg *pg, int64_t *count, struct acc_error *err)
@@ -33,18 +29,6 @@ static bool count_workers(struct pg *pg, int64_t *count, struct acc_error *err)
     *count = pg_get_int8(res, 0, 0);
     PQclear(res);
     return true;
-}
-
-/*
- * The fixpoint was reached by commits that may be on no disk yet. One that waits for the disk is
- * behind them all, so that the answer survives a crash.
- */
-static bool make_durable(struct pg *pg, struct acc_error *err)
-{
-    return pg_do(pg,
-                 "SET synchronous_commit = on; INSERT INTO meta VALUES ('waited', now()::text) "
-                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                 NULL, err);
 }
 
 static int tell(struct cli *cli, const struct queue_state *state)
@@ -104,6 +88,21 @@ static bool check_workers(struct work *work, int64_t *seen_us, struct acc_error 
     return true;
 }
 
+/* Says once that somebody has paused the queue: nothing progresses until it is resumed. */
+static bool tell_pause(struct cli *cli, struct pg *pg, bool *was_paused, struct acc_error *err)
+{
+    struct control control = {0};
+
+    if (!control_read(&control, pg, err))
+        return false;
+    if (control.is_paused && !*was_paused)
+        cli_note(cli, "the queue is paused by %s: %s (accrete queue resume)", control.who,
+                 control.reason);
+    *was_paused = control.is_paused;
+    control_clear(&control);
+    return true;
+}
+
 static int wait_for_fixpoint(struct cli *cli, struct work *work)
 {
     int64_t timeout_ms = cli_number(cli, "timeout", 0);
@@ -114,16 +113,19 @@ static int wait_for_fixpoint(struct cli *cli, struct work *work)
     struct progress progress;
     struct queue_state state;
     struct acc_error err;
+    bool is_paused = false;
 
     progress_begin(&progress, "events", !cli_has(cli, "quiet"));
     for (;;) {
         if (!queue_state(&state, &work->session.pg, &err))
             break;
-        if (is_fixpoint(&state)) {
+        if (queue_is_fixpoint(&state)) {
             progress_hide(&progress);
-            return make_durable(&work->session.pg, &err) ? tell(cli, &state) : cli_fail(cli, &err);
+            return queue_make_durable(&work->session.pg, &err) ? tell(cli, &state)
+                                                               : cli_fail(cli, &err);
         }
-        if (!check_workers(work, &seen_us, &err))
+        if (!check_workers(work, &seen_us, &err) ||
+            !tell_pause(cli, &work->session.pg, &is_paused, &err))
             break;
         if (timeout_ms > 0 && clock_us() - started_us > timeout_ms * 1000) {
             acc_fail(&err, ACC_ELIMIT,

@@ -7,110 +7,9 @@
 
 void csv_clear(struct csv *csv)
 {
-    buf_clear(&csv->text);
-    free(csv->cells);
+    cells_clear(&csv->cells);
     free(csv->columns);
     *csv = (struct csv){.kind = csv->kind, .names = csv->names, .name_count = csv->name_count};
-}
-
-static void start_record(struct csv *csv)
-{
-    buf_reset(&csv->text);
-    csv->cell_count = 0;
-    csv->is_open = false;
-}
-
-static struct csv_cell *add_cell(struct csv *csv)
-{
-    if (csv->cell_count == csv->cell_capacity) {
-        csv->cell_capacity = csv->cell_capacity * 2 + 16;
-        csv->cells = acc_realloc(csv->cells, csv->cell_capacity * sizeof(*csv->cells));
-    }
-    struct csv_cell *cell = &csv->cells[csv->cell_count++];
-    *cell = (struct csv_cell){.at = csv->text.size};
-    return cell;
-}
-
-static void end_cell(struct csv *csv)
-{
-    struct csv_cell *cell = &csv->cells[csv->cell_count - 1];
-
-    cell->size = csv->text.size - cell->at;
-}
-
-/*
- * Text inside quotes from *at on, to the closing quote or the end of the line. True when it was
- * closed.
- */
-static bool take_quoted(struct csv *csv, const char *line, size_t size, size_t *at)
-{
-    while (*at < size) {
-        const char *quote = memchr(line + *at, '"', size - *at);
-        size_t end = quote == NULL ? size : (size_t)(quote - line);
-
-        buf_add(&csv->text, line + *at, end - *at);
-        *at = end + 1;
-        if (quote == NULL)
-            return false;
-        if (*at >= size || line[*at] != '"')
-            return true;
-        buf_byte(&csv->text, '"');
-        (*at)++;
-    }
-    return false;
-}
-
-/* Text without quotes, to the comma or the end of the line. */
-static bool take_plain(struct csv *csv, const char *line, size_t size, size_t *at,
-                       struct acc_error *err)
-{
-    const char *comma = memchr(line + *at, ',', size - *at);
-    size_t end = comma == NULL ? size : (size_t)(comma - line);
-
-    if (memchr(line + *at, '"', end - *at) != NULL)
-        return acc_fail(err, ACC_EINPUT,
-                        "value %zu: a quote inside a value that does not begin with one",
-                        csv->cell_count);
-    buf_add(&csv->text, line + *at, end - *at);
-    *at = end;
-    return true;
-}
-
-/*
- * Cuts a line into cells. False with err when it is not CSV; csv->is_open when it ends inside
- * quotes.
- */
-static bool split(struct csv *csv, const char *line, size_t size, struct acc_error *err)
-{
-    size_t plain_size =
-        size > 0 && line[size - 1] == '\r' ? size - 1 : size; /* inside quotes \r is data */
-    size_t at = 0;
-    bool in_quotes = csv->is_open;
-
-    for (;;) {
-        if (!in_quotes) {
-            struct csv_cell *cell = add_cell(csv);
-
-            cell->is_quoted = in_quotes = at < plain_size && line[at] == '"';
-            at += in_quotes;
-        }
-        if (in_quotes) {
-            csv->is_open = !take_quoted(csv, line, size, &at);
-            if (csv->is_open)
-                return true;
-            in_quotes = false;
-        } else if (!take_plain(csv, line, plain_size, &at, err)) {
-            return false;
-        }
-        end_cell(csv);
-        if (at >= plain_size)
-            return true;
-        if (line[at] != ',')
-            return acc_fail(err, ACC_EINPUT,
-                            "value %zu: wanted a comma after the closing quote, got \"%.1s\"",
-                            csv->cell_count, line + at);
-        at++;
-    }
 }
 
 /* The field of a column by its name in the header; -1: left out; -2: err says why not. */
@@ -143,9 +42,8 @@ static bool read_columns(struct csv *csv, int16_t *columns, struct acc_error *er
     uint64_t given = 0;
     struct acc_row unused = {0};
 
-    for (size_t c = 0; c < csv->cell_count; c++) {
-        const struct csv_cell *cell = &csv->cells[c];
-        int field = field_of(csv, csv->text.data + cell->at, cell->size, err);
+    for (size_t c = 0; c < csv->cells.count; c++) {
+        int field = field_of(csv, cells_text(&csv->cells, c), csv->cells.list[c].size, err);
 
         if (field == -2)
             return acc_fail_prefix(err, "header: column %zu", c + 1);
@@ -165,7 +63,7 @@ static bool read_columns(struct csv *csv, int16_t *columns, struct acc_error *er
 
 static bool read_header(struct csv *csv, struct acc_error *err)
 {
-    int16_t *columns = acc_alloc((csv->cell_count + 1) * sizeof(*columns));
+    int16_t *columns = acc_alloc((csv->cells.count + 1) * sizeof(*columns));
 
     for (size_t i = 0; i < csv->name_count; i++)
         csv->names[i].is_met = false;
@@ -174,7 +72,7 @@ static bool read_header(struct csv *csv, struct acc_error *err)
         return false;
     }
     csv->columns = columns;
-    csv->column_count = csv->cell_count;
+    csv->column_count = csv->cells.count;
     return true;
 }
 
@@ -183,11 +81,11 @@ static bool fill(const struct csv *csv, const struct values_target *target, stru
 {
     uint64_t given = 0;
 
-    if (csv->cell_count != csv->column_count)
+    if (csv->cells.count != csv->column_count)
         return acc_fail(err, ACC_EINPUT, "wanted %zu values as in the header, got %zu",
-                        csv->column_count, csv->cell_count);
+                        csv->column_count, csv->cells.count);
     for (size_t c = 0; c < csv->column_count; c++) {
-        const struct csv_cell *cell = &csv->cells[c];
+        const struct cell *cell = &csv->cells.list[c];
         size_t field = (size_t)csv->columns[c];
 
         if (csv->columns[c] < 0)
@@ -195,7 +93,7 @@ static bool fill(const struct csv *csv, const struct values_target *target, stru
         bool is_null = cell->size == 0 && !cell->is_quoted && csv->kind->fields[field].is_nullable;
 
         if (is_null ? !values_set_null(csv->kind, field, row, err)
-                    : !values_set_text(target, csv->kind, field, csv->text.data + cell->at,
+                    : !values_set_text(target, csv->kind, field, cells_text(&csv->cells, c),
                                        cell->size, row, err))
             return false;
         given |= UINT64_C(1) << field;
@@ -225,33 +123,30 @@ enum csv_result csv_line(struct csv *csv, const struct values_target *target, co
     int64_t record_max =
         target->value_bytes + 65536; /* else a quote that is never closed swallows the file */
 
-    if (csv->is_open) {
-        buf_byte(&csv->text, '\n');
-    } else {
-        start_record(csv);
-        if (size == 0 || (size == 1 && line[0] == '\r'))
-            return CSV_NONE;
-        buf_reserve(&csv->text, 1); /* data is never NULL, even when all values are empty */
-    }
-    if (!split(csv, line, size, err)) {
-        csv->is_open = false;
-        return csv->column_count == 0 ? CSV_FAILED : CSV_BAD;
-    }
-    if (!csv->is_open)
+    switch (cells_line(&csv->cells, line, size, err)) {
+    case CELLS_RECORD:
         return end_record(csv, target, err);
-    if ((int64_t)csv->text.size <= record_max)
+    case CELLS_NONE:
+        return CSV_NONE;
+    case CELLS_BAD:
+        acc_fail_prefix(err, "value %zu", csv->cells.count);
+        return csv->column_count == 0 ? CSV_FAILED : CSV_BAD;
+    case CELLS_MORE:
+        break;
+    }
+    if ((int64_t)csv->cells.text.size <= record_max)
         return CSV_MORE;
-    csv->is_open = false;
+    csv->cells.is_open = false;
     acc_fail(err, ACC_EINPUT,
-             "a quote is open for %zu bytes, at most %lld are taken (ingest.value)", csv->text.size,
-             (long long)record_max);
+             "a quote is open for %zu bytes, at most %lld are taken (ingest.value)",
+             csv->cells.text.size, (long long)record_max);
     return CSV_BAD;
 }
 
 enum csv_result csv_end(const struct csv *csv, struct acc_error *err)
 {
-    if (csv->is_open) {
-        acc_fail(err, ACC_EINPUT, "value %zu: the quote is never closed", csv->cell_count);
+    if (csv->cells.is_open) {
+        acc_fail(err, ACC_EINPUT, "value %zu: the quote is never closed", csv->cells.count);
         return CSV_BAD;
     }
     if (csv->column_count == 0) {

@@ -1,17 +1,11 @@
 /*
- * CSV as RFC 4180 has it: a line of field names, then one fact a record; values may stand in double
- * quotes, and then hold commas, newlines and doubled quotes. An empty value without quotes is NULL
- * in a nullable field. Lines are given; where they come from is the caller's.
+ * Facts from CSV: a line of field names, then one fact a record. An empty value without quotes is
+ * NULL in a nullable field. Lines are given; where they come from is the caller's.
  */
 #pragma once
 
-#include "base/buf.h"
+#include "formats/cells.h"
 #include "formats/values.h"
-
-struct csv_cell {
-    size_t at, size; /* in csv.text */
-    bool is_quoted;
-};
 
 /* What a column of the header is called in the kind. */
 struct csv_name {
@@ -29,10 +23,7 @@ struct csv {
     size_t name_count;
     int16_t *columns;    /* [c]: the field of column c, -1: left out */
     size_t column_count; /* 0: the header is yet to come */
-    struct buf text;     /* values of the record being read */
-    struct csv_cell *cells;
-    size_t cell_count, cell_capacity;
-    bool is_open; /* a quote is open: the next line belongs to this record */
+    struct cells cells;  /* the record being read */
 };
 
 enum csv_result {

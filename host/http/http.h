@@ -80,6 +80,10 @@ bool http_server_turn(struct http_server *server, int wait_ms);
 void http_server_drain(struct http_server *server);
 bool http_server_is_empty(const struct http_server *server);
 
+/* Writes the access log elsewhere from now on, or opens its file anew; on failure all stays. */
+bool http_server_access_log(struct http_server *server, const char *where,
+                            struct acc_error *err) ACC_MUST_CHECK;
+
 /* Figures, for metrics and tests. */
 struct http_counts {
     uint64_t accepted, requests, by_class[6]; /* answers by hundreds: [2] is 2xx */

@@ -1,5 +1,6 @@
 #include "pg/pg.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,6 +9,14 @@ enum pending { PENDING_PREPARE, PENDING_EXEC };
 struct pg_pending {
     enum pending what;
     struct pg_stmt *stmt;
+    PGresult *res; /* received by pg_poll and not yet taken */
+};
+
+/* A connection that is being made without waiting. */
+struct pg_opening {
+    char *setup;                     /* SQL of the session; owned */
+    PostgresPollingStatusType waits; /* for what the connect waits */
+    bool is_connected, is_on;        /* the setup is sent; the server answered fsync = on */
 };
 
 static unsigned connections;
@@ -249,11 +258,10 @@ bool pg_version_check(int server_version, struct acc_error *err)
                     server_version / 10000, server_version % 10000);
 }
 
-static bool session_setup(struct pg *pg, const char *schema, int64_t statement_timeout_ms,
-                          struct acc_error *err)
+/* What every session begins with; its last result is the server's fsync. Caller frees. */
+static char *setup_sql(const char *schema, int64_t statement_timeout_ms)
 {
     struct buf sql = {0};
-    bool ok = false;
 
     buf_printf(
         &sql,
@@ -266,21 +274,28 @@ static bool session_setup(struct pg *pg, const char *schema, int64_t statement_t
         pg_identifier(&sql, schema);
         buf_text(&sql, "; ");
     }
-    PGresult *res = NULL;
-    if (!pg_do(pg, sql.data, NULL, err))
-        goto out;
-    res = pg_exec(pg, "SELECT current_setting('fsync')", NULL, err);
-    if (res == NULL)
-        goto out;
-    if (strcmp(PQgetvalue(res, 0, 0), "on") != 0) {
-        acc_fail(err, ACC_EDB,
-                 "the server runs with fsync off: facts would not be durable; wanted fsync = on");
-        goto out;
-    }
-    ok = true;
-out:
+    buf_text(&sql, "SELECT current_setting('fsync')");
+    return sql.data;
+}
+
+static bool is_durable(const PGresult *res, struct acc_error *err)
+{
+    if (strcmp(PQgetvalue(res, 0, 0), "on") == 0)
+        return true;
+    return acc_fail(
+        err, ACC_EDB,
+        "the server runs with fsync off: facts would not be durable; wanted fsync = on");
+}
+
+static bool session_setup(struct pg *pg, const char *schema, int64_t statement_timeout_ms,
+                          struct acc_error *err)
+{
+    char *sql = setup_sql(schema, statement_timeout_ms);
+    PGresult *res = pg_exec(pg, sql, NULL, err);
+    bool ok = res != NULL && is_durable(res, err);
+
     PQclear(res);
-    buf_clear(&sql);
+    free(sql);
     return ok;
 }
 
@@ -303,19 +318,33 @@ static void quiet(void *arg, const char *message)
     (void)message;
 }
 
+#define CONNECT_KEYS 8
+
+/* How we connect, as libpq wants it. timeout: room for the text of a number. */
+static void connect_params(const char *conninfo, int64_t connect_timeout_ms, char timeout[24],
+                           const char **keys, const char **values)
+{
+    static const char *const names[CONNECT_KEYS] = {
+        "dbname",          "connect_timeout",     "fallback_application_name", "client_encoding",
+        "keepalives_idle", "keepalives_interval", "keepalives_count",          NULL};
+
+    snprintf(timeout, 24, "%lld", (long long)((connect_timeout_ms + 999) / 1000));
+    const char *const texts[CONNECT_KEYS] = {
+        conninfo, connect_timeout_ms > 0 ? timeout : "", "accrete", "UTF8", "10", "5", "3", NULL};
+    memcpy(keys, names, sizeof(names));
+    memcpy(values, texts, sizeof(texts));
+}
+
 bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t connect_timeout_ms,
              int64_t statement_timeout_ms, struct acc_error *err)
 {
     char timeout[24];
+    const char *keys[CONNECT_KEYS];
+    const char *values[CONNECT_KEYS];
 
     *pg = (struct pg){0};
     /* A name alone would be taken as a database name: refuse what is no conninfo. */
-    snprintf(timeout, sizeof(timeout), "%lld", (long long)((connect_timeout_ms + 999) / 1000));
-    const char *keys[] = {
-        "dbname",          "connect_timeout",     "fallback_application_name", "client_encoding",
-        "keepalives_idle", "keepalives_interval", "keepalives_count",          NULL};
-    const char *values[] = {
-        conninfo, connect_timeout_ms > 0 ? timeout : "", "accrete", "UTF8", "10", "5", "3", NULL};
+    connect_params(conninfo, connect_timeout_ms, timeout, keys, values);
     PGconn *conn = PQconnectdbParams(keys, values, 1);
 
     if (conn == NULL || PQstatus(conn) != CONNECTION_OK) {
@@ -334,8 +363,118 @@ bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t co
     return true;
 }
 
+bool pg_open_start(struct pg *pg, const char *conninfo, const char *schema,
+                   int64_t statement_timeout_ms, struct acc_error *err)
+{
+    char timeout[24];
+    const char *keys[CONNECT_KEYS];
+    const char *values[CONNECT_KEYS];
+
+    *pg = (struct pg){0};
+    connect_params(conninfo, 0, timeout, keys, values);
+    PGconn *conn = PQconnectStartParams(keys, values, 1);
+
+    if (conn == NULL || PQstatus(conn) == CONNECTION_BAD) {
+        connect_failed(conn, err);
+        PQfinish(conn);
+        return false;
+    }
+    pg->conn = conn;
+    pg->number = ++connections;
+    PQsetNoticeProcessor(conn, quiet, NULL);
+    pg->opening = acc_zalloc(sizeof(*pg->opening));
+    pg->opening->setup = setup_sql(schema, statement_timeout_ms);
+    pg->opening->waits = PGRES_POLLING_WRITING;
+    return true;
+}
+
+/* Whether the socket is ready for what the connect waits for; PQconnectPoll may only be called then. */
+static bool is_ready_now(const PGconn *conn, PostgresPollingStatusType waits)
+{
+    struct pollfd fd = {.fd = PQsocket(conn),
+                        .events = waits == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+
+    return poll(&fd, 1, 0) != 0;
+}
+
+/* One step of the connect; true when it is there and the setup is sent. */
+static bool connect_step(struct pg *pg, bool *is_connected, struct acc_error *err)
+{
+    struct pg_opening *opening = pg->opening;
+
+    *is_connected = false;
+    while (is_ready_now(pg->conn, opening->waits)) {
+        opening->waits = PQconnectPoll(pg->conn);
+        if (opening->waits == PGRES_POLLING_FAILED)
+            return connect_failed(pg->conn, err);
+        if (opening->waits != PGRES_POLLING_OK)
+            continue;
+        if (!pg_version_check(PQserverVersion(pg->conn), err))
+            return false;
+        if (PQsetnonblocking(pg->conn, 1) != 0 || PQsendQuery(pg->conn, opening->setup) != 1)
+            return pg_fail(err, NULL, pg->conn);
+        *is_connected = true;
+        return true;
+    }
+    return true;
+}
+
+/* Takes the results of the setup that are there. */
+static bool setup_step(struct pg *pg, bool *is_ready, struct acc_error *err)
+{
+    bool is_alive = PQconsumeInput(pg->conn) == 1 && PQflush(pg->conn) >= 0;
+
+    while (!PQisBusy(pg->conn)) {
+        PGresult *res = PQgetResult(pg->conn);
+
+        if (res == NULL) {
+            *is_ready = true;
+            return pg->opening->is_on || acc_fail(err, ACC_EDB, "the session could not be set up");
+        }
+        bool ok = PQresultStatus(res) == PGRES_COMMAND_OK;
+        if (PQresultStatus(res) == PGRES_TUPLES_OK)
+            ok = pg->opening->is_on = is_durable(res, err);
+        else if (!ok)
+            pg_fail(err, res, pg->conn);
+        PQclear(res);
+        if (!ok)
+            return false;
+    }
+    return is_alive || pg_fail(err, NULL, pg->conn);
+}
+
+static void opening_free(struct pg *pg)
+{
+    if (pg->opening != NULL)
+        free(pg->opening->setup);
+    free(pg->opening);
+    pg->opening = NULL;
+}
+
+bool pg_open_poll(struct pg *pg, bool *is_ready, struct acc_error *err)
+{
+    bool ok = true;
+
+    *is_ready = pg->opening == NULL;
+    if (*is_ready)
+        return true;
+    if (!pg->opening->is_connected)
+        ok = connect_step(pg, &pg->opening->is_connected, err);
+    if (ok && pg->opening->is_connected)
+        ok = setup_step(pg, is_ready, err);
+    if (!ok)
+        pg_close(pg);
+    else if (*is_ready)
+        opening_free(pg);
+    return ok;
+}
+
 void pg_close(struct pg *pg)
 {
+    for (size_t i = pg->pending_at; i < pg->pending_count; i++)
+        PQclear(pg->pending[i].res);
+    PQclear(pg->sync);
+    opening_free(pg);
     PQfinish(pg->conn);
     free(pg->pending);
     *pg = (struct pg){0};
@@ -349,7 +488,7 @@ static void expect(struct pg *pg, enum pending what, struct pg_stmt *stmt)
         pg->pending_capacity = pg->pending_capacity * 2 + 16;
         pg->pending = acc_realloc(pg->pending, pg->pending_capacity * sizeof(*pg->pending));
     }
-    pg->pending[pg->pending_count++] = (struct pg_pending){what, stmt};
+    pg->pending[pg->pending_count++] = (struct pg_pending){what, stmt, NULL};
 }
 
 static bool pipeline(struct pg *pg, struct acc_error *err)
@@ -391,19 +530,58 @@ bool pg_sync(struct pg *pg, struct acc_error *err)
     return true;
 }
 
+void pg_poll(struct pg *pg, bool *is_ready)
+{
+    PGconn *conn = pg->conn;
+
+    if (conn == NULL) {
+        *is_ready = true;
+        return;
+    }
+    bool is_alive = PQconsumeInput(conn) == 1;
+    pg->wants_write = is_alive && PQflush(conn) == 1;
+    while (pg->received < pg->pending_count && !PQisBusy(conn)) {
+        PGresult *res = PQgetResult(conn);
+
+        /* A result, and a NULL that ends it. */
+        if (!pg->is_half)
+            pg->pending[pg->received].res = res;
+        pg->is_half = !pg->is_half && res != NULL;
+        if (!pg->is_half)
+            pg->received++;
+    }
+    if (pg->received == pg->pending_count && !pg->is_synced && !PQisBusy(conn)) {
+        pg->sync = PQgetResult(conn);
+        pg->is_synced = true;
+    }
+    *is_ready = pg->is_synced || !is_alive || PQstatus(conn) == CONNECTION_BAD;
+}
+
+bool pg_is_alive(struct pg *pg)
+{
+    return pg->conn != NULL && PQconsumeInput(pg->conn) == 1 && PQstatus(pg->conn) == CONNECTION_OK;
+}
+
 /* One pending result; the NULL that ends it is read too. */
 static PGresult *next_pending(struct pg *pg, enum pending *what, struct pg_stmt **stmt)
 {
-    struct pg_pending pending = pg->pending[pg->pending_at++];
-    PGresult *res = PQgetResult(pg->conn);
+    size_t at = pg->pending_at++;
+    struct pg_pending *pending = &pg->pending[at];
+    bool is_half = at == pg->received && pg->is_half;
+    PGresult *res = at < pg->received || is_half ? pending->res : PQgetResult(pg->conn);
 
-    *what = pending.what;
-    *stmt = pending.stmt;
+    *what = pending->what;
+    *stmt = pending->stmt;
+    pending->res = NULL;
+    if (at < pg->received)
+        return res;
     if (res != NULL) {
         PGresult *end = PQgetResult(pg->conn);
         if (end != NULL) /* cannot be: one statement gives one result */
             PQclear(end);
     }
+    pg->received = at + 1;
+    pg->is_half = false;
     return res;
 }
 
@@ -438,14 +616,21 @@ PGresult *pg_result(struct pg *pg, struct acc_error *err)
     return NULL;
 }
 
-static bool rollback_failed(struct pg *pg, struct acc_error *err)
+bool pg_must_rollback(const struct pg *pg)
 {
-    if (PQtransactionStatus(pg->conn) != PQTRANS_INERROR)
-        return true;
-    return pg_do(pg, "ROLLBACK", NULL, err);
+    return PQtransactionStatus(pg->conn) == PQTRANS_INERROR;
 }
 
-bool pg_finish(struct pg *pg, struct acc_error *err)
+static PGresult *take_sync(struct pg *pg)
+{
+    PGresult *sync = pg->is_synced ? pg->sync : PQgetResult(pg->conn);
+
+    pg->sync = NULL;
+    pg->is_synced = false;
+    return sync;
+}
+
+bool pg_end(struct pg *pg, struct acc_error *err)
 {
     bool ok = true;
 
@@ -466,8 +651,9 @@ bool pg_finish(struct pg *pg, struct acc_error *err)
     }
     pg->pending_at = 0;
     pg->pending_count = 0;
+    pg->received = 0;
     if (PQpipelineStatus(pg->conn) != PQ_PIPELINE_OFF) {
-        PGresult *sync = PQgetResult(pg->conn);
+        PGresult *sync = take_sync(pg);
         bool synced = sync != NULL && PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
 
         PQclear(sync);
@@ -478,8 +664,15 @@ bool pg_finish(struct pg *pg, struct acc_error *err)
             return false;
         }
     }
+    return ok;
+}
+
+bool pg_finish(struct pg *pg, struct acc_error *err)
+{
     struct acc_error again;
-    if (!rollback_failed(pg, ok ? err : &again))
+    bool ok = pg_end(pg, err);
+
+    if (pg->conn != NULL && pg_must_rollback(pg) && !pg_do(pg, "ROLLBACK", NULL, ok ? err : &again))
         return false;
     return ok;
 }

@@ -40,6 +40,7 @@ enum pg_oid {
 };
 
 struct pg_pending;
+struct pg_opening;
 
 struct pg {
     PGconn *conn; /* NULL: not connected */
@@ -49,6 +50,13 @@ struct pg {
     struct pg_pending *pending; /* results to come */
     size_t pending_at, pending_count, pending_capacity;
     uint64_t round_trips; /* syncs so far */
+    /* Without waiting: */
+    struct pg_opening *opening; /* a connect under way, else NULL */
+    size_t received;            /* pending results that pg_poll has taken in */
+    bool is_half;               /* of the next one the result is here, its end is not */
+    bool is_synced;             /* the end of the pipeline is here, as sync */
+    bool wants_write;           /* bytes wait until the socket takes them */
+    PGresult *sync;
 };
 
 /*
@@ -108,6 +116,15 @@ const char *pg_get_text(const PGresult *res, int row, int column); /* NUL-termin
 bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t connect_timeout_ms,
              int64_t statement_timeout_ms, struct acc_error *err) ACC_MUST_CHECK;
 void pg_close(struct pg *pg);
+
+/*
+ * The same without waiting (but for the look-up of a host's name): pg_open_start, then pg_open_poll
+ * now and then until it is ready or has failed, which closes it. The caller bounds the time. What
+ * is sent on such a connection never waits either: pg_poll sends the rest.
+ */
+bool pg_open_start(struct pg *pg, const char *conninfo, const char *schema,
+                   int64_t statement_timeout_ms, struct acc_error *err) ACC_MUST_CHECK;
+bool pg_open_poll(struct pg *pg, bool *is_ready, struct acc_error *err) ACC_MUST_CHECK;
 /* "14.2" for 140002; and whether it is new enough (pure, so that the gate has a unit test). */
 bool pg_version_check(int server_version, struct acc_error *err) ACC_MUST_CHECK;
 
@@ -127,6 +144,18 @@ PGresult *pg_result(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
  * met, if any.
  */
 bool pg_finish(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+
+/*
+ * Takes in what has come of a pipeline that is sent and synced. When *is_ready, all of it is here
+ * or the connection is lost: then pg_result and pg_end do not wait. Else call again when the socket
+ * is readable, or writable while pg->wants_write.
+ */
+void pg_poll(struct pg *pg, bool *is_ready);
+/* Between pipelines: takes in what came unasked; whether the connection is still there. */
+bool pg_is_alive(struct pg *pg);
+/* pg_finish without the rollback, and whether one is to be sent. */
+bool pg_end(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+bool pg_must_rollback(const struct pg *pg);
 
 /* One statement, one round trip: send, sync, result, finish. */
 PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,

@@ -35,10 +35,12 @@ local function locate(file, ...)
   return 1
 end
 
---- Adds a problem once. level: "error", "warning" or "hint".
+--- Adds a problem once: what the code shows is not told again when running it shows the same.
+--- level: "error", "warning", "note" or "hint".
 local function problem(level, rule, file, line, text, fix)
   for _, other in ipairs(check.problems) do
-    local is_same = other.text == text or other.rule == "global" and rule == "raises"
+    local is_same = text:sub(1, #other.text) == other.text or other.rule == "global" and rule == "raises"
+      or other.rule == "yield" and rule == "yield"
     if other.file == file and other.line == line and is_same then
       return
     end
@@ -86,6 +88,7 @@ local fixes = {
   { "wanted a type", "type", nil },
   { "monotone = true", "monotone", "say so if more friends never mean fewer finds, else look up by a field" },
   { "not among the unique", "unique", "name only fields in `shard` that are unique" },
+  { "wanted keys like fields", "module", 'a kind is: return { fields = { { "NAME", "TYPE" } } }' },
   { "wanted a module that returns", "module", "end the file with: return M" },
   { "process_data", "callback", "write function M.process_data(data, friends..., found)" },
 }
@@ -106,6 +109,12 @@ local function load_problem(message)
       rule, fix = known[2], known[3]
       break
     end
+  end
+  local is_of_name = words:find("^wanted a name like") or words:find('^"[%w_]+" is a reserved word')
+  if is_of_name then
+    line, fix = 1, "rename the file; " .. fix:gsub("^rename it; ", "")
+  elseif rule == "module" and file:find("^kinds/") then
+    fix = 'a kind is: return { fields = { { "NAME", "TYPE" } } }'
   end
   if not line then
     local key, field = words:match("^([%a_]+)%.?([%w_]*)")
@@ -140,11 +149,12 @@ function M.declared(kinds, lifecycles)
   for _, lifecycle in ipairs(lifecycles) do
     check.sample_examples(lifecycle)
   end
-  check.grow(lifecycles)
+  check.grow(lifecycles, check.example_facts, "of the examples")
   if host.facts > 0 then
     for _, lifecycle in ipairs(lifecycles) do
       check.sample_facts(lifecycle)
     end
+    check.grow(lifecycles, check.real_facts, "of the database")
   end
   for _, lifecycle in ipairs(lifecycles) do
     local counts = check.sampled[lifecycle.name]
@@ -174,6 +184,7 @@ function M.report(lifecycles)
   local list = {}
   for _, lifecycle in ipairs(lifecycles) do
     list[#list + 1] = check.sampled[lifecycle.name]
+    list[#list].errors = has_error(lifecycle.path)
   end
   return json.encode({ problems = json.array(check.problems), lifecycles = json.array(list) })
 end

@@ -29,6 +29,10 @@ local function learn()
   end
   find_last("CALLT", "local f = ... return f()")
   find_last("CALLMT", "local f = ... return f(...)")
+  for name, value in pairs({ USETV = "v", USETS = '"s"', USETN = "1", USETP = "nil" }) do
+    local set = loadstring("local u return function(v) u = " .. value .. " end")()
+    op[name] = op_of(set, 1)
+  end
   return op
 end
 
@@ -96,6 +100,32 @@ local function read_lifecycle_word(file, line, name)
   end
 end
 
+--- Comments become blanks, so that places stay.
+function check.without_comments(text)
+  return (text:gsub("%-%-[^\n]*", function(comment)
+    return (" "):rep(#comment)
+  end))
+end
+
+--- Tools that a lifecycle has no use for: its own way is said.
+local function read_modules(file)
+  local text = check.without_comments(check.text_of(file))
+  for _, module in ipairs({ "accrete.db", "accrete.queue" }) do
+    local place = text:find("require%s*%(?%s*[\"']" .. module:gsub("%.", "%%.") .. "[\"']")
+    if place then
+      problem("error", "look-up", file, check.line_at(text, place), module .. " in a lifecycle",
+        "look up by the first argument of load and load_friends (db.KIND:where, db:query), find by the last one of process_data")
+    end
+  end
+end
+
+--- The local of the module that a function at depth 1 gives another value, if the instruction does that.
+local function kept_name(func, ins, what)
+  if what == op.USETV or what == op.USETS or what == op.USETN or what == op.USETP then
+    return util.funcuvname(func, bit.band(bit.rshift(ins, 8), 0xff))
+  end
+end
+
 --- Syntax and globals of one file.
 function check.read_code(file)
   local chunk, reason = loadstring(check.text_of(file), "@" .. file)
@@ -106,16 +136,31 @@ function check.read_code(file)
   end
   local is_lifecycle = file:find("^lifecycles/") ~= nil
   local before -- the global that the instruction before has read, and its slot
-  each_instruction(chunk, function(func, pc, ins, what)
+  local made = {} -- globals that the file makes: told there, not where they are used
+  if is_lifecycle then
+    read_modules(file)
+  end
+  each_instruction(chunk, function(func, _, ins, what)
+    if what == op.GSET then
+      made[name_of_global(func, ins)] = true
+    end
+  end)
+  each_instruction(chunk, function(func, pc, ins, what, depth)
     local read = before
     before = nil
+    local kept = is_lifecycle and depth == 1 and kept_name(func, ins, what)
+    if kept then
+      problem("warning", "state", file, line_of(func, pc), ("%s is kept from one event to the next"):format(kept),
+        "what is found must follow from the event and its friends alone: make it local to the function; "
+          .. "a cache is require(\"accrete.ram\")")
+    end
     if what == op.GSET then
       local name = name_of_global(func, ins)
       problem("error", "global", file, line_of(func, pc), ("global %q"):format(name), "write local " .. name)
     elseif what == op.GGET then
       local name = name_of_global(func, ins)
       before = { name = name, slot = bit.band(bit.rshift(ins, 8), 0xff) }
-      if rawget(_G, name) == nil then
+      if rawget(_G, name) == nil and not made[name] then
         problem("error", "global", file, line_of(func, pc), ("no global %q%s"):format(name,
           check.did_you_mean(name, known_globals)), "declare it with local above, or require its module")
       elseif is_lifecycle and (name == "pcall" or name == "xpcall") then
@@ -214,6 +259,21 @@ local function undeclared(lifecycle, name, line)
   end
 end
 
+--- The kinds that process_data finds by name, as a set; nil when its `found` goes to other code as well.
+local function uses_of(lifecycle, found)
+  local info = debug.getinfo(lifecycle.module.process_data, "S")
+  local text = check.without_comments(lines_of(check.text_of(lifecycle.path), info))
+  local _, from = text:find("function[^(\n]*%b()")
+  local uses = {}
+  for dot, name in text:sub((from or 0) + 1):gmatch("%f[%w_]" .. found .. "%f[^%w_]%s*(.?)%s*([%w_]*)") do
+    if dot ~= "." then
+      return nil
+    end
+    uses[name] = true
+  end
+  return uses
+end
+
 local function read_finds(lifecycle)
   local nparams = debug.getinfo(lifecycle.module.process_data, "u").nparams
   each_key(lifecycle, "process_data", nparams, function(key, line)
@@ -227,20 +287,14 @@ local function read_finds(lifecycle)
         check.did_you_mean(key, lifecycle.finds)), "finds: " .. table.concat(lifecycle.finds, ", "))
     end
   end)
-  local text = check.text_of(lifecycle.path)
+  local found = debug.getlocal(lifecycle.module.process_data, nparams)
+  local uses = uses_of(lifecycle, found)
   for _, name in ipairs(lifecycle.finds) do
-    if not text:find("%." .. name .. "%f[^%w_]") and not text:find("found%s*[%[,)]") then
+    if uses and not uses[name] then
       problem("hint", "finds", lifecycle.path, locate(lifecycle.path, "finds"),
-        ("finds says %q, but no found.%s stands here"):format(name, name), "take it out of finds, or find it")
+        ("finds says %q, but no %s.%s stands here"):format(name, found, name), "take it out of finds, or find it")
     end
   end
-end
-
---- Comments become blanks, so that places stay.
-local function without_comments(text)
-  return (text:gsub("%-%-[^\n]*", function(comment)
-    return (" "):rep(#comment)
-  end))
 end
 
 --- The keys that stand in a table constructor itself, sorted.
@@ -280,7 +334,7 @@ end
 
 --- Look-ups as they stand in the text: db.KIND:where({ field = ... }).
 local function read_look_ups(lifecycle)
-  local text = without_comments(check.text_of(lifecycle.path))
+  local text = check.without_comments(check.text_of(lifecycle.path))
   local names = {}
   for _, callback in ipairs({ "load", "load_friends" }) do
     if lifecycle.module[callback] then

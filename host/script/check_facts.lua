@@ -207,8 +207,17 @@ function Rows.version(self)
   return self.number
 end
 
+local function no_list()
+  error("what a look-up returns is no list: write for _, row in rows:each() do", 2)
+end
+
 rows_type = ffi.metatype("acc_check_rows", {
+  __ipairs = no_list,
+  __pairs = no_list,
   __index = function(_, name)
+    if type(name) == "number" then
+      error(("what a look-up returns is no list: row number %d is rows:get(%d)"):format(name, name), 2)
+    end
     return Rows[name] or error(("no method %q of what a look-up returns%s"):format(tostring(name),
       check.did_you_mean(name, { "each", "count", "get", "column", "kind", "version" })), 2)
   end,

@@ -19,7 +19,7 @@ local function cycle_of(fact)
   return steps, at
 end
 
-local function tell_cycle(fact, started, grown)
+local function tell_cycle(fact, started, grown, whose)
   local steps, first = cycle_of(fact)
   local words = { first.kind.name }
   for _, step in ipairs(steps) do
@@ -27,8 +27,8 @@ local function tell_cycle(fact, started, grown)
   end
   local last = steps[#steps]
   problem("warning", "cycle", last.lifecycle.path, last.line or 1,
-    ("a cycle that may never end: %s; %d facts of the examples became %d, and the last one was %s"):format(
-      table.concat(words, " "), started, started + grown, check.show(fact.kind, fact.values)),
+    ("a cycle that may never end: %s; %d facts %s became %d, and the last one was %s"):format(
+      table.concat(words, " "), started, whose, started + grown, check.show(fact.kind, fact.values)),
     "bound it: an abort_early that stops at a limit of the app's settings, or finds that repeat sooner or later")
 end
 
@@ -39,8 +39,8 @@ local function tell_contradiction(lifecycle, fact, known)
     "fields outside `unique` must follow from the unique ones: add the field to unique, or make another kind")
 end
 
---- Runs all lifecycles over the facts of all examples until nothing is new, or too much is.
-function check.grow(lifecycles)
+--- Runs all lifecycles over these facts (words: whose they are) until nothing is new, or too much is.
+function check.grow(lifecycles, facts, whose)
   local store, waiting, by_kind, probes = check.make_store(), {}, {}, {}
   local ends = os.clock() + SECONDS_MAX
   for _, lifecycle in ipairs(lifecycles) do
@@ -56,7 +56,7 @@ function check.grow(lifecycles)
     end
     return is_new, known
   end
-  for _, fact in ipairs(check.example_facts) do
+  for _, fact in ipairs(facts) do
     add(fact)
   end
   local started, deepest = store.count, nil
@@ -89,6 +89,6 @@ function check.grow(lifecycles)
     end
   end
   if #waiting > 0 and deepest and deepest.depth >= DEPTH_MIN then
-    tell_cycle(deepest, started, store.count - started)
+    tell_cycle(deepest, started, store.count - started, whose)
   end
 end

@@ -62,6 +62,10 @@ local function finder(lifecycle, kind, run)
   local first = kind.fields[1]
   return function(friends, ...)
     local values, count = {}, select("#", ...)
+    if friends ~= nil and type(friends) ~= "cdata" and type(friends) ~= "table" then
+      error(("found.%s takes first what it rests on (a row, a list of rows, or nil), then %s; got %s first"):format(
+        kind.name, table.concat(kind.field_names, ", "), check.describe(friends)), 2)
+    end
     local v1 = ...
     if type(v1) == "table" and count == 1 and (not first.is_array or next(v1) ~= nil and v1[1] == nil) then
       values = named_values(kind, v1)
@@ -116,6 +120,8 @@ end
 
 local YIELD_FIX = "a lifecycle does not yield: it waits by using what a look-up returned, in load or load_friends"
 local fixes = {
+  { "is no list", "look-up", nil },
+  { "takes first what it rests on", "find", "write found.KIND(nil, …) when it rests on the data alone" },
   { "a look%-up in", "yield", "look it up in load_friends and return it: process_data gets it as an argument" },
   { "is not declared", "look-up", "friends says what is looked up; the index comes from it" },
   { "no field", "field", nil },
@@ -123,6 +129,7 @@ local fixes = {
   { "without saying so", "finds", nil },
   { "bad argument #%d+ to '[%w_]+' %(cannot convert", "native", "pass what the header in native/ declares" },
   { "cannot convert", "native", "pass what the header in native/ declares" },
+  { "wrong number of arguments for function call", "native", "pass what the header in native/ declares" },
   { "missing declaration", "native", "declare it in the header between the ffi marks" },
   { "undefined symbol", "native", "the header declares what no C file defines" },
   { "wanted", "type", nil },

@@ -66,7 +66,14 @@ local function line_of(lifecycle)
   return debug.getinfo(lifecycle.module.process_data, "S").linedefined
 end
 
-local function check_order(lifecycle, fact, friends, whole)
+--- A problem; a warning only when it takes friends that no example has.
+local function tell(rule, lifecycle, line, words, fix, is_made_up)
+  problem(is_made_up and "warning" or "error", rule, lifecycle.path, line,
+    words .. (is_made_up and " (friends made up after those of an example)" or ""),
+    fix .. (is_made_up and "; if such friends cannot be, let the example have two that can" or ""))
+end
+
+local function check_order(lifecycle, fact, friends, whole, is_made_up)
   for _ = 1, SHUFFLES do
     local other = check.run(lifecycle, fact, nil, map_friends(friends, shuffled))
     if other.outcome == "failed" or other.outcome == "unknown" then
@@ -74,9 +81,9 @@ local function check_order(lifecycle, fact, friends, whole)
     end
     local gone = missing(whole, other) or missing(other, whole)
     if gone then
-      problem("error", "order", lifecycle.path, gone.line,
+      tell("order", lifecycle, gone.line,
         ("the order of friends decides: %s is found in one order of them and not in another"):format(words_of(gone)),
-        "friends come in no order that means something: look at all of them, keep no first or last")
+        "friends come in no order that means something: look at all of them, keep no first or last", is_made_up)
       return
     end
   end
@@ -110,7 +117,7 @@ local function subset(friends, number)
   return map_friends(friends, some)
 end
 
-local function check_monotone(lifecycle, fact, friends, whole)
+local function check_monotone(lifecycle, fact, friends, whole, is_made_up)
   for number = 1, SUBSETS do
     local fewer = subset(friends, number)
     local other = check.run(lifecycle, fact, nil, fewer)
@@ -119,17 +126,18 @@ local function check_monotone(lifecycle, fact, friends, whole)
     end
     local gone = missing(other, whole)
     if gone then
-      problem("error", "monotone", lifecycle.path, gone.line or line_of(lifecycle),
+      tell("monotone", lifecycle, gone.line or line_of(lifecycle),
         ("not monotone: for %s it finds %s with %d friends, and not with %d"):format(words_of(fact), words_of(gone),
           (count_of(fewer)), (count_of(friends))) .. (whole.outcome == "late" and " (abort_late)" or ""),
-        "never conclude from what is missing: friends may still come. If that is meant, say monotone = false")
+        "never conclude from what is missing: friends may still come. If that is meant, say monotone = false",
+        is_made_up)
       return
     end
   end
 end
 
---- Probes one event: data and what load_friends returned.
-function check.probe(lifecycle, fact, friends, whole)
+--- Probes one event: data and what load_friends returned. is_made_up: no example or database has these friends.
+function check.probe(lifecycle, fact, friends, whole, is_made_up)
   local n, largest = count_of(friends)
   if whole.outcome ~= "done" and whole.outcome ~= "late" or largest > FRIENDS_MAX then
     return
@@ -138,10 +146,10 @@ function check.probe(lifecycle, fact, friends, whole)
     return
   end
   if n > 1 and whole.outcome == "done" then
-    check_order(lifecycle, fact, friends, whole)
+    check_order(lifecycle, fact, friends, whole, is_made_up)
   end
   if n > 0 and lifecycle.module.monotone then
-    check_monotone(lifecycle, fact, friends, whole)
+    check_monotone(lifecycle, fact, friends, whole, is_made_up)
   end
 end
 
@@ -266,11 +274,24 @@ local function compare(lifecycle, name, example, run)
   end
 end
 
---- Whether the look-ups of load_friends find the example's friends among all of them.
-local function check_look_ups(lifecycle, name, fact, friends)
-  if not lifecycle.module.load_friends then
-    return
+--- A value that differs.
+local function another(field, value)
+  if field.is_array then
+    local list = { unpack(value) }
+    list[#list + 1] = list[#list]
+    return list
+  elseif field.type == "bool" then
+    return not value
+  elseif field.type == "uuid" then
+    return string.char((value:byte(1) + 1) % 256) .. value:sub(2)
+  elseif field.type == "int8" or field.type == "float8" then
+    return value + 1
   end
+  return value .. "~"
+end
+
+--- A store of data, friends, and of facts like each friend but for one unique field.
+local function store_of(fact, friends, is_varied)
   local store = check.make_store()
   store.add(fact)
   for _, one in ipairs(friends) do
@@ -278,7 +299,45 @@ local function check_look_ups(lifecycle, name, fact, friends)
       store.add(friend)
     end
   end
-  local run = check.run(lifecycle, fact, store.find)
+  for _, one in ipairs(is_varied and friends or {}) do
+    for _, friend in ipairs(one.facts) do
+      for _, field in ipairs(one.kind.fields) do
+        local values = {}
+        for name, value in pairs(friend.values) do
+          values[name] = value
+        end
+        values[field.name] = field.is_unique and another(field, values[field.name]) or values[field.name]
+        store.add(check.make_fact(one.kind, values))
+      end
+    end
+  end
+  return store
+end
+
+--- An example with at most one friend in each list cannot show what a second one does: probes it with more like them.
+local function probe_with_more(lifecycle, fact, friends)
+  local _, largest = count_of(friends)
+  if largest ~= 1 or not lifecycle.module.load_friends then
+    return
+  end
+  local told = #check.problems
+  local run = check.run(lifecycle, fact, store_of(fact, friends, true).find)
+  if run.friends and (run.outcome == "done" or run.outcome == "late") then
+    check.probe(lifecycle, fact, run.friends, run, true)
+  end
+  for i = #check.problems, told + 1, -1 do -- what has no such friends may fail of them
+    if check.problems[i].level == "error" then
+      table.remove(check.problems, i)
+    end
+  end
+end
+
+--- Whether the look-ups of load_friends find the example's friends among all of them.
+local function check_look_ups(lifecycle, name, fact, friends)
+  if not lifecycle.module.load_friends then
+    return
+  end
+  local run = check.run(lifecycle, fact, store_of(fact, friends).find)
   for i, one in ipairs(run.friends or {}) do
     local known = {}
     for _, friend in ipairs(one.facts) do
@@ -334,6 +393,9 @@ local function sample(lifecycle, name, example)
   compare(lifecycle, name, example, run)
   check_look_ups(lifecycle, name, fact, friends)
   check.probe(lifecycle, fact, friends, run)
+  if not check.has_error(lifecycle.path) then
+    probe_with_more(lifecycle, fact, friends)
+  end
   check.forget_rows()
 end
 
@@ -427,6 +489,9 @@ local function source_of(db)
   end
 end
 
+--- The real facts that were probed, for check.grow.
+check.real_facts = {}
+
 --- Probes up to host.facts real facts, from a place that is drawn.
 function check.sample_facts(lifecycle)
   local db = require("accrete.db")
@@ -437,6 +502,7 @@ function check.sample_facts(lifecycle)
     .. "(SELECT _id, %s FROM %s WHERE _id < $1::uuid ORDER BY _id LIMIT %d) LIMIT %d"):format(columns_of(kind, db),
     table_name, check.host.facts, columns_of(kind, db), table_name, check.host.facts, check.host.facts)
   for _, fact in ipairs(facts_of(kind, db.query(sql, start))) do
+    table.insert(check.real_facts, fact)
     local run = check.run(lifecycle, fact, source_of(db))
     if run.outcome == "done" or run.outcome == "late" or run.outcome == "early" then
       check.sampled[lifecycle.name].facts = check.sampled[lifecycle.name].facts + 1

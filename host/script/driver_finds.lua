@@ -6,6 +6,12 @@ local ffi = require("ffi")
 local host, kinds, batch, slot, friend_ids = driver.host, driver.kinds, driver.batch, driver.slot, driver.friend_ids
 local describe, store_code, compile = driver.describe, driver.store_code, driver.compile
 
+--- The friends of a find are no row, no list and not nil: most likely they were left out.
+local function no_friends(kind_name, names, p)
+  driver.raise("found.%s takes first what it rests on (a row, a list of rows, or nil), then %s; got %s first", kind_name,
+    names, describe(p))
+end
+
 --- Copies the ids of a list of rows, or of all rows of a look-up.
 local function many_friends(kind_name, p)
   local n = batch.friend_id_count
@@ -56,6 +62,7 @@ local function make_finder(lifecycle, kind)
   local code = {
     "local function put(p, " .. table.concat(params, ", ") .. ")",
     "if batch.find_count >= batch.find_limit then full() end",
+    "local t = type(p) if p ~= nil and t ~= 'cdata' and t ~= 'table' then no_friends(kind_name, field_names, p) end",
     "local n = find_rows.count",
     "if n >= find_rows.capacity then raise('more than ' .. n .. ' finds in one batch') end",
     "local o = rows[n] o.nulls = 0 o.event = slot.current",
@@ -97,6 +104,7 @@ local function make_finder(lifecycle, kind)
   local more = {
     batch = batch, slot = slot, rows = kind.finds, find_rows = kind.find_rows, full = function() host.full() end,
     tonumber = tonumber, friend_ids = friend_ids, many_friends = many_friends, kind_name = kind.name,
+    no_friends = no_friends, field_names = table.concat(names, ", "),
     next = next,
     check = function(t)
       if checks <= 0 then
@@ -105,8 +113,7 @@ local function make_finder(lifecycle, kind)
       checks = checks - 1
       for k in pairs(t) do
         if not kind.by_name[k] then
-          local near = host.suggest(tostring(k), kind.field_names)
-          driver.raise("found.%s has no field %q%s", kind.name, tostring(k), near and (", did you mean %q"):format(near) or "")
+          driver.raise("found.%s has no field %q%s", kind.name, tostring(k), driver.did_you_mean(k, kind.field_names))
         end
       end
       for _, field in ipairs(kind.fields) do
@@ -133,8 +140,7 @@ local function make_found(lifecycle)
       if kinds[name] then
         driver.raise("lifecycle %s finds %s without saying so: add it to finds", lifecycle.name, name)
       end
-      local near = host.suggest(tostring(name), lifecycle.finds)
-      driver.raise("no kind %q%s", tostring(name), near and (", did you mean %q"):format(near) or "")
+      driver.raise("no kind %q%s", tostring(name), driver.did_you_mean(name, lifecycle.finds))
     end,
   })
 end

@@ -37,8 +37,7 @@ local function undeclared(lifecycle, kind, t)
   for k in pairs(t) do
     names[#names + 1] = tostring(k)
     if not kind.by_name[k] then
-      local near = host.suggest(tostring(k), kind.field_names)
-      driver.raise("%s has no field %q%s", kind.name, tostring(k), near and (", did you mean %q"):format(near) or "")
+      driver.raise("%s has no field %q%s", kind.name, tostring(k), driver.did_you_mean(k, kind.field_names))
     end
   end
   table.sort(names)
@@ -208,8 +207,7 @@ local function make_db(lifecycle)
       if kinds[name] then
         driver.raise("look-ups of %s are not declared in lifecycle %s: add friends = { %s = { { … } } }", name, lifecycle.name, name)
       end
-      local near = host.suggest(tostring(name), names)
-      driver.raise("no kind %q%s", tostring(name), near and (", did you mean %q"):format(near) or "")
+      driver.raise("no kind %q%s", tostring(name), driver.did_you_mean(name, names))
     end,
   })
 end

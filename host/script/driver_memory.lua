@@ -59,6 +59,12 @@ local function raise(message, ...)
 end
 driver.raise = raise
 
+--- `, did you mean "NEAR"?`, or "".
+function driver.did_you_mean(name, names)
+  local near = host.suggest(tostring(name), names)
+  return near and (", did you mean %q?"):format(near) or ""
+end
+
 --- Raises for a value that does not fit.
 local function bad(kind, field, wanted, got)
   local list = type(got) == "table" and "a table" or describe(got)

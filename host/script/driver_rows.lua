@@ -20,6 +20,45 @@ local function views_of(pointer)
   })
 end
 
+--- What is no method of what a look-up returns: a misspelt name, a number.
+local function no_method(methods)
+  return function(_, name)
+    if type(name) == "number" then
+      driver.raise("what a look-up returns is no list: row number %s is rows:get(%s)", tostring(name), tostring(name))
+    end
+    local names = {}
+    for known in pairs(methods) do
+      names[#names + 1] = known
+    end
+    driver.raise("no method %q of what a look-up returns%s", tostring(name), driver.did_you_mean(name, names))
+  end
+end
+
+local function no_list()
+  driver.raise("what a look-up returns is no list: write for _, row in rows:each() do")
+end
+
+--- The values of a field of n rows, at(of, 0) .. at(of, n - 1).
+local function column_of(kind, name, n, at, of)
+  local field = kind.by_name[name]
+  if not field then
+    driver.raise("%s has no field %q%s", kind.name, tostring(name), driver.did_you_mean(name, kind.field_names))
+  end
+  if not field.is_array and not field.is_nullable and (field.type == "int8" or field.type == "float8") then
+    local column = ffi.new(field.type == "int8" and "int64_t[?]" or "double[?]", n)
+    local key = "f_" .. name
+    for i = 0, n - 1 do
+      column[i] = at(of, i)[key]
+    end
+    return column, n
+  end
+  local list = {}
+  for i = 1, n do
+    list[i] = at(of, i - 1)[name]
+  end
+  return list, n
+end
+
 --- Methods of what a look-up returns, over a kind's friend rows.
 local function rows_class(kind, rows)
   local methods = {}
@@ -53,32 +92,17 @@ local function rows_class(kind, rows)
     return rows[index[self.b + i - 1]]
   end
   --- All values of a field: int8 and float8 as a C array (0-based), others as a list; and how many.
+  local function row_at(self, i)
+    return rows[index[self.b + i]]
+  end
   function methods.column(self, name)
     ready(self)
-    local n = self.e - self.b
-    local field = kind.by_name[name]
-    if not field then
-      local near = host.suggest(tostring(name), kind.field_names)
-      driver.raise("%s has no field %q%s", kind.name, tostring(name), near and (", did you mean %q"):format(near) or "")
-    end
-    if not field.is_array and not field.is_nullable and (field.type == "int8" or field.type == "float8") then
-      local column = ffi.new(field.type == "int8" and "int64_t[?]" or "double[?]", n)
-      local key = "f_" .. name
-      for i = 0, n - 1 do
-        column[i] = rows[index[self.b + i]][key]
-      end
-      return column, n
-    end
-    local list = {}
-    for i = 1, n do
-      list[i] = rows[index[self.b + i - 1]][name]
-    end
-    return list, n
+    return column_of(kind, name, self.e - self.b, row_at, self)
   end
   function methods.kind()
     return kind.name
   end
-  return methods, ready
+  return setmetatable(methods, { __index = no_method(methods) }), ready
 end
 
 local function declare_kind(info)
@@ -105,6 +129,8 @@ local function declare_kind(info)
       ready(self)
       return self.e - self.b
     end,
+    __ipairs = no_list,
+    __pairs = no_list,
   })
   kind.handles = views_of(ffi.cast("acc_rows_" .. n .. " *", handles))
   kind.finds = ffi.cast("acc_out_" .. n .. " *", host.rows(kind.index, "finds"))
@@ -126,21 +152,33 @@ local function make_mirror(kind)
   function M_.each() return step, nil, -1 end
   function M_.count() return mirror.count end
   function M_.get(_, i)
-    if i < 1 or i > mirror.count then
+    if i < 1 or i > mirror.count or i % 1 ~= 0 then
       driver.raise("row %s of 1..%d", tostring(i), mirror.count)
     end
     return rows[i - 1]
   end
+  local function row_at(_, i)
+    return rows[i]
+  end
+  function M_.column(_, name) return column_of(kind, name, mirror.count, row_at) end
   --- Counts up when row numbers have changed; until then rows are only added.
   function M_.version() return host.mirror_version(kind.index) end
   function M_.kind() return kind.name end
+  setmetatable(M_, { __index = no_method(M_) })
+  -- cdata, as what other look-ups return: a table would not know #, and would be an empty list to ipairs
+  local mirror_type = ffi.metatype("struct { uint32_t version; }", {
+    __index = M_,
+    __len = M_.count,
+    __ipairs = no_list,
+    __pairs = no_list,
+  })
   local current
   --- One object a version, so that caches can hang on its identity.
   return function()
     local now = host.mirror_version(kind.index)
     if now ~= version then
       version = now
-      current = setmetatable({}, { __index = M_ })
+      current = mirror_type(version)
     end
     return current
   end

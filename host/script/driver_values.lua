@@ -108,8 +108,7 @@ local function getter(kind)
   return compile(kind.name .. " row", table.concat(out, "\n"), {
     base = driver.base, str = ffi.string, band = require("bit").band, read_array = driver.read_array,
     no_field = function(k)
-      local near = host.suggest(tostring(k), kind.field_names)
-      driver.raise("%s has no field %q%s", kind.name, tostring(k), near and (", did you mean %q"):format(near) or "")
+      driver.raise("%s has no field %q%s", kind.name, tostring(k), driver.did_you_mean(k, kind.field_names))
     end,
   })
 end

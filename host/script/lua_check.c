@@ -15,7 +15,7 @@ static struct script *self(lua_State *L)
 /* files() -> list of the app's Lua files, as seen from its folder */
 static int l_files(lua_State *L)
 {
-    static const char *const folders[] = {"kinds", "lifecycles", "lua"};
+    static const char *const folders[] = {"kinds", "lifecycles", "lua", "routes"};
     static const char *const ends[] = {".lua", NULL};
     int n = 0;
 
@@ -222,7 +222,7 @@ bool script_check(struct script *script, struct program *program, bool can_load,
     if (!start(script, facts, err))
         return false;
     if (can_load && script_load(script, program, false, err)) {
-        if (!declare(script, err))
+        if (!declare(script, err) || !script_load_routes(script, err))
             return false;
     } else {
         if (can_load && !script->has_problem)

@@ -238,7 +238,8 @@ static int l_db_connect(lua_State *L)
     if (conninfo == NULL)
         return lua_raise_text(
             L, ACC_EINPUT,
-            "no database: pass a libpq URL to db.connect, or run the script inside an app");
+            "no database: a script passes a libpq URL to db.connect or runs inside an app; "
+            "a lifecycle looks up by the first argument of load_friends");
 
     struct db_link *link = lua_newuserdata(L, sizeof(*link));
     memset(link, 0, sizeof(*link));

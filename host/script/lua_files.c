@@ -1,7 +1,10 @@
 #include "base/files.h"
+#include "kinds.h"
+#include "script/lua_error.h"
 #include "script/lua_tools.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /* "accrete.db" is "lua/accrete/db.lua", or "lua/accrete/db/init.lua". */
@@ -35,6 +38,47 @@ static int l_files_search(lua_State *L)
     return 1;
 }
 
+/* The module of the program that is probably meant, or NULL; valid until the next call. */
+static const char *near_module(const char *module)
+{
+    static char names[64][64];
+    const char *list[64];
+    char full[64];
+    size_t count = 0;
+
+    for (const struct embedded_file *file = embedded_files; file->name != NULL && count < 64;
+         file++) {
+        size_t length = strlen(file->name);
+        if (strncmp(file->name, "lua/accrete/", 12) != 0 || file->name[12] == '_' || length < 16)
+            continue;
+        snprintf(names[count], sizeof(names[count]), "accrete.%.*s", (int)(length - 16),
+                 file->name + 12);
+        list[count] = names[count];
+        count++;
+    }
+    const char *near = name_suggest(module, list, count);
+    if (near != NULL || strchr(module, '.') != NULL)
+        return near;
+    snprintf(full, sizeof(full), "accrete.%s", module); /* "json" */
+    return name_suggest(full, list, count);
+}
+
+/* The last of package.loaders: nobody has the module. */
+static int l_not_found(lua_State *L)
+{
+    const char *module = luaL_checkstring(L, 1);
+    const char *near = near_module(module);
+
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_APP_DIR);
+    const char *in_app = lua_isnil(L, -1) ? ""
+                                          : lua_pushfstring(L, ", in lua/%s.lua of the app",
+                                                            luaL_gsub(L, module, ".", "/"));
+    return lua_raise_text(L, ACC_EINPUT,
+                          "no module \"%s\" in the program%s, or in package.path%s%s%s", module,
+                          in_app, near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near,
+                          near == NULL ? "" : "\"?");
+}
+
 void lua_files_open(lua_State *L)
 {
     lua_getglobal(L, "package");
@@ -45,5 +89,7 @@ void lua_files_open(lua_State *L)
     }
     lua_pushcfunction(L, l_files_search);
     lua_rawseti(L, -2, 2);
+    lua_pushcfunction(L, l_not_found);
+    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
     lua_pop(L, 2);
 }

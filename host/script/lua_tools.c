@@ -16,13 +16,17 @@ int luaopen_accrete_settings_c(lua_State *L)
 void lua_tools_open(lua_State *L)
 {
     static const luaL_Reg modules[] = {
+        {"accrete.csv.c", luaopen_accrete_csv_c},
         {"accrete.db.c", luaopen_accrete_db_c},
         {"accrete.error.c", luaopen_accrete_error_c},
+        {"accrete.http.c", luaopen_accrete_http_c},
         {"accrete.json.c", luaopen_accrete_json_c},
         {"accrete.log.c", luaopen_accrete_log_c},
+        {"accrete.metrics.c", luaopen_accrete_metrics_c},
         {"accrete.native.c", luaopen_accrete_native_c},
         {"accrete.settings.c", luaopen_accrete_settings_c},
         {"accrete.text.c", luaopen_accrete_text_c},
+        {"accrete.yaml.c", luaopen_accrete_yaml_c},
     };
 
     lua_getglobal(L, "package");

@@ -10,6 +10,7 @@
 #define LUA_SCHEMA "accrete.schema"         /* string: its schema */
 #define LUA_SETTINGS "accrete.settings"     /* table of strings: the app's own settings */
 #define LUA_APP_DIR "accrete.app_dir"       /* string: holds native/NAME.h */
+#define LUA_METRICS "accrete.metrics"       /* light userdata: struct metrics of the host */
 #define LUA_NATIVE_DIR "accrete.native_dir" /* string: holds NAME-*.so */
 
 /* Makes every C part findable by require (package.preload). Loads nothing. */
@@ -20,9 +21,13 @@ void lua_tools_open(lua_State *L);
 void lua_files_open(lua_State *L);
 
 /* The C parts, "accrete.NOUN.c". */
+int luaopen_accrete_csv_c(lua_State *L);
 int luaopen_accrete_db_c(lua_State *L);
+int luaopen_accrete_http_c(lua_State *L);
 int luaopen_accrete_json_c(lua_State *L);
 int luaopen_accrete_log_c(lua_State *L);
+int luaopen_accrete_metrics_c(lua_State *L);
 int luaopen_accrete_native_c(lua_State *L);
 int luaopen_accrete_settings_c(lua_State *L);
 int luaopen_accrete_text_c(lua_State *L);
+int luaopen_accrete_yaml_c(lua_State *L);

@@ -167,6 +167,12 @@ void script_set_database(struct script *script, const char *conninfo, const char
     lua_setfield(script->L, LUA_REGISTRYINDEX, LUA_SCHEMA);
 }
 
+void script_set_metrics(struct script *script, struct metrics *metrics)
+{
+    lua_pushlightuserdata(script->L, metrics);
+    lua_setfield(script->L, LUA_REGISTRYINDEX, LUA_METRICS);
+}
+
 bool script_load(struct script *script, struct program *program, bool kinds_only,
                  struct acc_error *err)
 {

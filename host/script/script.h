@@ -7,6 +7,9 @@
 #include "pg/pg.h"
 
 struct script;
+struct http_server;
+struct reads;
+struct intake;
 
 /*
  * A Lua state with the modules of accrete. settings is borrowed. app_dir (NULL: none) is where
@@ -20,11 +23,38 @@ void script_free(struct script *script);
 void script_set_database(struct script *script, const char *conninfo, const char *schema);
 
 /*
+ * Where `require "accrete.metrics"` counts: borrowed, comes before script_load. Without it the
+ * script has a block of its own.
+ */
+struct metrics;
+void script_set_metrics(struct script *script, struct metrics *metrics);
+
+/*
  * Loads kinds/ and lifecycles/ of the app into program (valid until script_free). Errors name file,
  * line, what was wanted. kinds_only leaves the lifecycles alone.
  */
 bool script_load(struct script *script, struct program *program, bool kinds_only,
                  struct acc_error *err) ACC_MUST_CHECK;
+
+/*
+ * Loads routes/ of the app, which may have none. Errors name file and line: syntax, a path that is
+ * the host's own or that another route has taken.
+ */
+bool script_load_routes(struct script *script, struct acc_error *err) ACC_MUST_CHECK;
+
+/* What an app's routes are served with. All borrowed, until script_serve_end. */
+struct script_serve {
+    struct http_server *server;
+    struct reads *reads;
+    struct intake *intake;
+    int64_t limit_ms;        /* of a handler with all it waits for; then it is answered with 504 */
+    const bool *is_readonly; /* routes that change something are refused */
+    uint64_t *beat;          /* counts up before and after each call into Lua */
+};
+/* Answers the server's requests with the routes that script_load_routes has loaded, each in a coroutine of its own. */
+bool script_serve(struct script *script, const struct script_serve *serve,
+                  struct acc_error *err) ACC_MUST_CHECK;
+void script_serve_end(struct script *script);
 
 /*
  * Runs a plain script: `accrete lua FILE ARGS...`. The global `arg` is set. ACC_ELUA with a

@@ -1,4 +1,4 @@
-/* Script: what script.c, lua_app.c and lua_batch.c share. */
+/* Script: what script.c, lua_app.c, lua_kinds.c, lua_lifecycles.c and lua_batch.c share. */
 #pragma once
 
 #include "batch.h"
@@ -13,7 +13,7 @@ struct script {
     struct program *program; /* what it has loaded */
     struct batch *batch;     /* the driver is bound to it; NULL before the first */
     int driver;              /* reference: the driver module */
-    int modules; /* reference: list of { module, friends, finds … } as lua_app.c made it */
+    int modules; /* reference: list of { module, friends, finds … } as lua_lifecycles.c made it */
     struct acc_error fatal; /* why a write in the middle of a callback failed */
     bool is_fatal;
     /*
@@ -33,16 +33,15 @@ struct script_lifecycle {
     int gather, process, priority_of; /* references, LUA_NOREF before the driver is bound */
 };
 
-/*
- * lua_app.c: kinds/ and lifecycles/ into program; leaves the table for the driver in
- * script->modules.
- */
+/* lua_kinds.c: kinds/ into program. */
 bool script_load_kinds(struct script *script, struct program *program,
                        struct acc_error *err) ACC_MUST_CHECK;
+/* lua_lifecycles.c: lifecycles/ into program; leaves the table for the driver in script->modules. */
 bool script_load_lifecycles(struct script *script, struct program *program,
                             struct acc_error *err) ACC_MUST_CHECK;
+
 /*
- * Sorted names in app_dir/folder that end in one of ends (NULL-terminated); a missing folder has
+ * lua_app.c: sorted names in app_dir/folder that end in one of ends (NULL-terminated); a missing folder has
  * none.
  */
 char **script_list_files(const char *app_dir, const char *folder, const char *const *ends,
@@ -50,6 +49,27 @@ char **script_list_files(const char *app_dir, const char *folder, const char *co
 void script_free_files(char **names, size_t count);
 /* SHA-256 over all files of the app that shape it, hex. */
 bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err) ACC_MUST_CHECK;
+/* Runs folder/name of the app; so many results are left on the stack. sha: of its text, hex. */
+bool script_load_chunk(struct script *script, const char *folder, const char *name, int results,
+                       char sha[65], struct acc_error *err) ACC_MUST_CHECK;
+/* The same for a module: its result is a table. */
+bool script_load_module(struct script *script, const char *folder, const char *name, char sha[65],
+                        struct acc_error *err) ACC_MUST_CHECK;
+/* The part of a file's name before ".lua". */
+void script_stem(const char *file, char *out, size_t size);
+/* Whether the table on top of the stack has only the keys of known (NULL-terminated). */
+bool script_check_keys(lua_State *L, const char *const *known, const char *where,
+                       struct acc_error *err) ACC_MUST_CHECK;
+/* Whether loading goes on after a module that failed: when somebody collects what is wrong. */
+bool script_go_on(struct script *script, const struct acc_error *err);
+
+#define SCRIPT_NEAR_MAX 96
+/* `, did you mean "NEAR"?` as text, or "" when nothing is near or name is NULL. Returns text. */
+const char *script_did_you_mean(char text[SCRIPT_NEAR_MAX], const char *name,
+                                const char *const *names, size_t count);
+/* The same among the fields of a kind. */
+const char *script_near_field(char text[SCRIPT_NEAR_MAX], const char *name,
+                              const struct kind *kind);
 
 /* lua_batch.c: binds the driver to batch (once), fills the lifecycles' function pointers. */
 bool script_bind(struct script *script, struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;

@@ -91,18 +91,31 @@ names "$is:16" 'no field "chld"' 'did you mean "child"'
 fresh
 mend $is 's/ancestor\.younger)/ancestor.yunger)/'
 names "$is:18" 'no field "yunger"' 'did you mean "younger"'
+fresh
+mend $is 's/where({ elder/where({ edler/'
+names "$is:8" 'no field "edler"' 'did you mean "elder"' '1 errors'
 ok
 
 check "mistake 2: a look-up without an index"
 fresh
 mend $is 's/where({ elder/where({ younger/'
-names "$is:8" 'by {younger} is not declared' 'friends = { ancestor = { { "younger" } } }'
+names "$is:8" 'by {younger} is not declared' 'friends = { ancestor = { { "younger" } } }' '1 errors'
+fresh
+mend $is 's/friends = { ancestor = { { "elder" } } }, //'
+names "$is:8" 'look-ups of ancestor are not declared' '1 errors'
 ok
 
 check "mistake 3: a lifecycle that is not monotone"
 fresh
 mend $is 's/^  found.ancestor(nil.*/  if below:count() == 0 then found.ancestor(nil, parent.parent, parent.child) end/'
 names "$is:16" "not monotone" "friends may still come"
+fresh # the examples have one friend each: a second one is made up
+mend $is 's/^  for _, ancestor in.*/  local last\n  for _, a in below:each() do if not last or a.younger > last.younger then last = a end end\n  for _, ancestor in ipairs({ last }) do/'
+examine --strict
+same "exit code of check --strict" $code 1
+[[ $said == *"$is:20: warning: not monotone"*"let the example have two"* ]] || fail "$said"
+mend $is 's/friends = { { { elder = "Ben", younger = "Cleo" } } }/friends = { { { elder = "Ben", younger = "Cleo" }, { elder = "Ben", younger = "Dan" } } }/'
+names "$is:20" "error: not monotone"
 ok
 
 check "mistake 4: wrong finds"
@@ -115,6 +128,16 @@ names "$has:16" 'no kind "ancester", did you mean "ancestor"'
 fresh
 mend $has 's/finds = { "ancestor" }/finds = { "ancester" }/'
 names "$has:3" 'did you mean "ancestor"'
+fresh
+mend $has 's/finds = { "ancestor" }/finds = "ancestor"/'
+names "$has:3" 'wanted a list of kinds, finds = { "KIND" }, got a string'
+fresh
+mend $has 's/finds = { "ancestor" }/finds = { "ancestor", "parent" }/'
+examine
+[[ $said == *"$has:3: hint: finds says \"parent\", but no found.parent stands here"* ]] || fail "$said"
+fresh
+mend $has 's/found\.ancestor(parent, /found.ancestor(/'
+names "$has:16" "found.ancestor takes first what it rests on" "then elder, younger"
 ok
 
 check "mistake 5: a global variable"
@@ -124,6 +147,29 @@ names "$has:15" 'global "count"' "write local count"
 fresh
 mend $has 's/^  for _, parent in/  prnt(1)\n&/'
 names "$has:15" 'no global "prnt", did you mean "print"'
+fresh
+mend $has 's/^local M/M/'
+names "$has:3" 'global "M"' '1 errors'
+ok
+
+check "what is kept between events, and modules that are not there, are named"
+fresh
+mend $has '3i local count = 0'
+mend $has 's/^  for _, parent in/  count = count + 1\n&/'
+examine
+[[ $said == *"$has:16: warning: count is kept from one event to the next"* ]] || fail "$said"
+fresh
+mend $has '3i local helper = require("helper")'
+names "$has:3" 'no module "helper" in the program, in lua/helper.lua of the app'
+fresh
+mend $has '3i local json = require("jsno")'
+names "$has:3" 'did you mean "accrete.json"?'
+fresh
+mend $has '3i local db = require("accrete.db")'
+names "$has:3" "accrete.db in a lifecycle" "look up by the first argument"
+fresh
+mend $is 's/in below:each()/in ipairs(below)/'
+names "$is:17" "write for _, row in rows:each() do"
 ok
 
 check "mistake 6: a yield or a look-up in the wrong place"
@@ -139,6 +185,16 @@ check "mistake 7: a kind without unique fields"
 fresh
 echo 'return { fields = {}, nullable = { { "remark", "text" } } }' | put kinds/note.lua
 names kinds/note.lua:1 "at least one unique field" "add a field to"
+echo 'return { fields = { { "remark", "text" } }, unique = {} }' | put kinds/note.lua
+names kinds/note.lua:1 "unique: wanted at least one unique field, got none"
+echo 'return { fields = { remark = "text" } }' | put kinds/note.lua
+names kinds/note.lua:1 'wanted a list, { "remark", "text" }, got remark = …'
+echo 'return { { "remark", "text" } }' | put kinds/note.lua
+names kinds/note.lua:1 'wanted keys like fields = …'
+echo 'return { fields = { { "remark", "string" } } }' | put kinds/note.lua
+names kinds/note.lua:1 'got "string", did you mean "text"?'
+: | put kinds/note.lua
+names kinds/note.lua:1 'a kind is: return { fields ='
 ok
 
 check "mistake 8: a type mismatch with C"
@@ -171,6 +227,9 @@ fresh
 echo 'return { fields = { { "name", "text" },
   { "end", "int8" } } }' | put kinds/range.lua
 names kinds/range.lua:2 '"end" is a reserved word' "rename it"
+fresh
+mv "$app/$is" "$app/lifecycles/end.lua"
+names lifecycles/end.lua:1 '"end" is a reserved word' "rename the file"
 ok
 
 check "mistake 10: a cycle that never ends"
@@ -192,6 +251,10 @@ same "exit code without --strict" $code 0
 [[ $said == *"number_counts.lua:4: warning: a cycle that may never end: number ─▶ number_counts ─▶ number;"* ]] || fail "$said"
 examine --strict
 same "exit code of --strict" $code 1
+mend lifecycles/number_counts.lua '/^M.examples/d' # then real facts show it
+echo '{"value":7}' | acc ingest --quiet number -
+examine --facts 5
+[[ $said == *"number_counts.lua:4: warning: a cycle that may never end"*"1 facts of the database became "* ]] || fail "$said"
 ok
 
 check "the order of friends, chance, contradictions and wrong examples are named"

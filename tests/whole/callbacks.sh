@@ -305,24 +305,30 @@ local misuses = {
   function(_, f) f.pair("x", 1, "y") end,
   function(_, f) f.pair({ 7 }, 1, "y") end,
   function(db) db:query("SELECT nothing") end,
+  function(db) return db.pair:where({ a = 1 })[1] end,
+  function(db) return db.pair:where({ a = 1 }):eech() end,
+  function(db) for _ in ipairs(db.pair:where({ a = 1 })) do end end,
+  function(db) for _ in pairs(db.pair:where({ a = 1 })) do end end,
+  function(db) return db.pair:where({ a = 1 }):column("aa") end,
 }
 function M.load_friends(db, item)
-  if item.n <= 10 or item.n == 21 then misuses[item.n](db) end
+  if item.n <= 10 or item.n >= 21 then misuses[item.n](db) end
 end
 function M.process_data(item, found)
-  if item.n > 10 then misuses[item.n](nil, found) end
+  if item.n > 10 and item.n < 21 then misuses[item.n](nil, found) end
 end
 return M
 END
-items 21
+items 26
 fixpoint -x 1 --set queue.attempts=1
-same "dead events" "$(status status.queue.dead)" 21
+same "dead events" "$(status status.queue.dead)" 26
 for text in 'look-up of pair by {b} is not declared in lifecycle misuses: add friends = { pair = { { "b" } } }' \
     'look-up of pair by {a, b} is not declared in lifecycle misuses: add friends = { pair = { { "a", "b" } } }' \
     'pair has no field "aa"' 'look-up of pair by {} is not declared' 'look-ups of mark are not declared in lifecycle misuses: add friends = { mark =' \
     'no kind "pears", did you mean "pair"' 'pair.a: wanted a whole number, got "x"' 'pair.a: wanted a whole number within 2^53, or int64 cdata, got 1.5' \
     'lifecycle misuses finds mark without saying so: add it to finds' 'pair.b: wanted a text, got nil' 'pair.b: wanted UTF-8 text without NUL' \
-    'found.pair has no field "d"' 'found.pair: field "a" is missing' 'found.pair: a friend must be a row, a list of rows, or nil' 'column "nothing" does not exist'; do
+    'found.pair has no field "d"' 'found.pair: field "a" is missing' 'found.pair takes first what it rests on (a row, a list of rows, or nil), then a, b, c; got "x" first' \
+    'row number 1 is rows:get(1)' 'no method "eech" of what a look-up returns, did you mean "each"?' 'is no list: write for _, row in rows:each() do' 'found.pair: a friend must be a row, a list of rows, or nil' 'column "nothing" does not exist'; do
     wants_error "$text"
 done
 same "errors name their line" "$(sql "SELECT count(*) FROM parked WHERE error NOT LIKE 'lifecycles/misuses.lua:%'")" 0
@@ -500,6 +506,38 @@ same "pairs that a join has and the fixpoint has not" "$(sql "
     SELECT count(*) FROM (SELECT a.n AS a, b.n AS b FROM fact_node a JOIN fact_node b ON a.n <= b.n EXCEPT SELECT a, b FROM fact_pair) x")" 0
 same pairs "$(sql "SELECT count(*) FROM fact_pair")" "$(sql "SELECT count(*) * (count(*) + 1) / 2 FROM fact_node")"
 ok "$(sql "SELECT count(*) FROM fact_pair") pairs of $(sql "SELECT count(*) FROM fact_node")"
+
+check "a mirror is used as what any look-up returns"
+new_app
+simple_kinds item node seen
+lifecycle sees <<'END'
+local M = { on = "item", friends = { node = { {} } }, finds = { "seen" }, monotone = true }
+function M.load_friends(db) return db.node:where({}) end
+function M.process_data(item, nodes, found)
+  if item.n == 1 then
+    local column, n = nodes:column("n")
+    local sum = 0
+    for i = 0, n - 1 do sum = sum + tonumber(column[i]) end
+    found.seen(nodes:get(#nodes), #nodes)
+    found.seen(nodes, sum)
+  elseif item.n == 2 then
+    for _ in ipairs(nodes) do end
+  elseif item.n == 3 then
+    for _ in pairs(nodes) do end
+  elseif item.n == 4 then
+    nodes:eech()
+  end
+end
+return M
+END
+printf '{"n":7}\n{"n":8}\n{"n":9}\n' | ingest node
+items 4
+fixpoint -x 1 --set queue.attempts=1
+same "length and sum" "$(numbers seen)" "3 24"
+same "dead events" "$(status status.queue.dead)" 3
+wants_error 'is no list: write for _, row in rows:each() do'
+wants_error 'no method "eech" of what a look-up returns, did you mean "each"?'
+ok
 
 check "not monotone, serializable: one name each, however many workers"
 new_app

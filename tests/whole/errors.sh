@@ -41,13 +41,13 @@ says() # TEXT
 
 check "a misspelt field of the data names line and field"
 fails 'found.pair(nil, item.m, item.word)'
-says 'lifecycles/tries.lua:6: item has no field "m", did you mean "n"'
+says 'lifecycles/tries.lua:6: item has no field "m", did you mean "n"?'
 [[ $trace == *"in process_data of tries, for "* && $trace == *"lifecycles/tries.lua:6: in function 'process_data'"* ]] || fail "$trace"
 ok
 
 check "a misspelt field of a find names line and field"
 fails 'found.pair(nil, { a = item.n, bb = item.word })'
-says 'lifecycles/tries.lua:6: found.pair has no field "bb", did you mean "b"'
+says 'lifecycles/tries.lua:6: found.pair has no field "bb", did you mean "b"?'
 fails 'found.pair(nil, { a = item.n })'
 says 'lifecycles/tries.lua:6: found.pair: field "b" is missing'
 ok
@@ -58,28 +58,28 @@ says 'lifecycles/tries.lua:6: pair.a: wanted a whole number, got "seven"'
 fails 'found.pair(nil, { a = 1.5, b = item.word })'
 says 'lifecycles/tries.lua:6: pair.a: wanted a whole number within 2^53, or int64 cdata, got 1.5'
 fails 'found.pair("x", 1, item.word)'
-says 'lifecycles/tries.lua:6: found.pair: a friend must be a row, a list of rows, or nil; got "x"'
+says 'lifecycles/tries.lua:6: found.pair takes first what it rests on (a row, a list of rows, or nil), then a, b; got "x" first'
 ok
 
 check "a misspelt kind names line and kind"
 fails 'found.pear(nil, 1, "b")'
-says 'lifecycles/tries.lua:6: no kind "pear", did you mean "pair"'
+says 'lifecycles/tries.lua:6: no kind "pear", did you mean "pair"?'
 fails 'found.item(nil, 1, "b")'
 says 'lifecycles/tries.lua:6: lifecycle tries finds item without saying so: add it to finds'
 fails 'found.pair(nil, 1, "b")' 'return db.pari:where({ a = 1 })'
-says 'lifecycles/tries.lua:4: no kind "pari", did you mean "pair"'
+says 'lifecycles/tries.lua:4: no kind "pari", did you mean "pair"?'
 [[ $trace == *"in load_friends of tries, for "* ]] || fail "$trace"
 ok
 
 check "a wrong look-up names line and field"
 fails 'found.pair(nil, 1, "b")' 'return db.pair:where({ aa = 1 })'
-says 'lifecycles/tries.lua:4: pair has no field "aa", did you mean "a"'
+says 'lifecycles/tries.lua:4: pair has no field "aa", did you mean "a"?'
 fails 'found.pair(nil, 1, "b")' 'return db.pair:where({ b = "x" })'
 says 'lifecycles/tries.lua:4: look-up of pair by {b} is not declared in lifecycle tries: add friends = { pair = { { "b" } } }'
 fails 'found.pair(nil, 1, "b")' 'return db.pair:where({ a = "x" })'
 says 'lifecycles/tries.lua:4: pair.a: wanted a whole number, got "x"'
 fails 'pairs_found:column("bb")'
-says 'lifecycles/tries.lua:6: pair has no field "bb", did you mean "b"'
+says 'lifecycles/tries.lua:6: pair has no field "bb", did you mean "b"?'
 ok
 
 check "an error in a module of the app names its file, and the way to it"
@@ -92,7 +92,7 @@ check "a global names its line, and what was meant"
 fails 'count = 1'
 says 'lifecycles/tries.lua:6: global "count": write local count'
 fails 'prnt(1)'
-says 'lifecycles/tries.lua:6: no global "prnt", did you mean "print"'
+says 'lifecycles/tries.lua:6: no global "prnt", did you mean "print"?'
 ok
 
 finish

@@ -57,6 +57,27 @@ local function split_words(list)
   return words
 end
 
+--- All lines of an ortho along all its axes, each as its words with blanks between.
+---@return string[]
+function M.lines(ortho)
+  local _, sizes = split_axes(ortho.axes)
+  local cells = split_words(ortho.words)
+  local lines, step = {}, #cells
+  for axis = 1, #sizes do
+    step = step / sizes[axis] -- from a cell to the next one along the axis
+    for first = 1, #cells do
+      if math.floor((first - 1) / step) % sizes[axis] == 0 then
+        local line = {}
+        for i = 1, sizes[axis] do
+          line[i] = cells[first + (i - 1) * step]
+        end
+        lines[#lines + 1] = table.concat(line, " ")
+      end
+    end
+  end
+  return lines
+end
+
 local function length(word) -- code points
   return #word:gsub("[\128-\191]", "")
 end

@@ -78,4 +78,13 @@ struct acc_batch {
 
 uint64_t acc_hash64(const void *data, uint64_t size); /* XXH3-64, stable for ever */
 int acc_text_ok(const char *data, uint64_t size);     /* 1: UTF-8 without NUL */
+
+/* A series of accrete.metrics: host/metrics.h. */
+struct acc_metric;
+void acc_metric_add(struct acc_metric *metric, double value);
+void acc_metric_set(struct acc_metric *metric, double value);
+void acc_metric_observe(struct acc_metric *metric, double value);
+double acc_metric_value(const struct acc_metric *metric);
+uint64_t acc_metric_count(const struct acc_metric *metric);
+double acc_metric_quantile(const struct acc_metric *metric, double q);
 /* ffi:end */

@@ -1,0 +1,115 @@
+--- How many single facts a second does HTTP take, each durable before its 2xx, from 64 clients that keep their connections? The peer is
+--- the same server with one statement and one commit a request (`ingest.batch_lines=1`). Then bulk NDJSON against the server's own binary
+--- COPY into the same table, and how long the answers take that pages wait for.
+local bench = require("bench")
+local json = require("accrete.json")
+
+local SECONDS = bench.is_long and 15 or 5
+local CLIENTS = 64
+local LINES = 300000
+local PART = 1048576 -- bytes of one request of a bulk load, as pages send it
+local runs = bench.runs or 3
+
+local function milliseconds(text)
+  local value, unit = text:match("([%d.]+)(%a+)")
+  return tonumber(value) * ({ us = 0.001, ms = 1, s = 1000 })[unit]
+end
+
+--- wrk with a script of its own; what it says of the run.
+local function wrk(url, script, clients, ...)
+  local text = bench.run({ "wrk", "-t1", "-c" .. clients, "-d" .. SECONDS .. "s", "--latency", "-s", bench.root .. "/bench/" .. script, url, "--", ... })
+  local bad = text:match("Non%-2xx or 3xx responses: (%d+)") or text:match("(Socket errors:[^\n]+)")
+  assert(not bad, "wrk saw errors: " .. tostring(bad) .. "\n" .. text)
+  return { rate = tonumber(text:match("Requests/sec:%s+([%d.]+)")), p50 = milliseconds(text:match("50%%%s+(%S+)")), p99 = milliseconds(text:match("99%%%s+(%S+)")) }
+end
+
+local function medians(list)
+  local of = function(name)
+    local values = {}
+    for i, one in ipairs(list) do
+      values[i] = one[name]
+    end
+    return bench.median(values)
+  end
+  return { rate = bench.round(of("rate"), 0), p50_ms = bench.round(of("p50"), 2), p99_ms = bench.round(of("p99"), 2) }
+end
+
+--- Seconds of curl for one answer, over and over on one connection; the 50th and 99th of 100.
+local function answer_ms(url)
+  local pipe = assert(io.popen(("curl -s -o /dev/null -w '%%{time_total} %%{http_code}\\n' %s"):format(("'" .. url .. "' "):rep(200):gsub("' '", "' -o /dev/null '"))))
+  local times = {}
+  for line in pipe:lines() do
+    local time, code = line:match("^([%d.]+) (%d+)$")
+    assert(code == "200", url .. " answered " .. tostring(code))
+    times[#times + 1] = tonumber(time) * 1000
+  end
+  pipe:close()
+  return { p50_ms = bench.round(bench.median(times), 2), p99_ms = bench.round(bench.quantile(times, 0.99), 2) }
+end
+
+local seed = os.time() % 100000
+local coalesced, single = {}, {}
+
+local function post(host, into)
+  seed = seed + 1
+  into[#into + 1] = wrk(host:http() .. "/facts/measure", "http_post.lua", CLIENTS, seed)
+  bench.say("http: %d POST/s, p99 %.1f ms", into[#into].rate, into[#into].p99)
+end
+
+-- Bulk first, while the tables are small and equal.
+local host = bench.host("bench/apps/bulk")
+local bulk = {}
+for i = 1, runs do
+  local path, at = host.dir .. "/lines.ndjson", (i - 1) * LINES
+  local file = assert(io.open(path, "w"))
+  for n = at + 1, at + LINES do
+    file:write(('{"from":%d,"to":%d}\n'):format(math.random(0, 2 ^ 31), n))
+  end
+  file:close()
+  bench.run({ "sh", "-c", ("cd '%s' && rm -f part.* && split -C %d lines.ndjson part."):format(host.dir, PART) })
+  host.conn:run("CHECKPOINT")
+  local start = bench.now()
+  bench.run({ "sh", "-c", ("cd '%s' && set -- part.* && for f; do printf 'next\\nurl = %s/facts/edge\\ndata-binary = @%%s\\nheader = \"Content-Type: application/x-ndjson\"\\noutput = /dev/null\\nfail\\n' $f; done | sed 1d | curl -s -K -"):format(host.dir, host:http()) })
+  local took = bench.now() - start
+  local count = tonumber(host.conn:value('SELECT count(*) FROM fact_edge WHERE "to" > $1', at))
+  assert(count == LINES, ("%d facts are there, wanted %d"):format(count, LINES))
+
+  local raw = host.conn:value("SELECT current_setting('data_directory') || '/bench.raw'")
+  host.conn:run(("COPY (SELECT * FROM fact_edge WHERE \"to\" > %d ORDER BY \"to\") TO '%s' (FORMAT binary)"):format(at, raw))
+  host.conn:run("CREATE TABLE IF NOT EXISTS raw_edge (LIKE fact_edge INCLUDING ALL)")
+  host.conn:run("CHECKPOINT")
+  start = bench.now()
+  host.conn:run(("COPY raw_edge FROM '%s' (FORMAT binary)"):format(raw))
+  local copy = bench.now() - start
+  os.remove(raw)
+  bench.say("http: bulk %.2f s, COPY %.2f s", took, copy)
+  bulk[i] = { rate = LINES / took, ratio = copy / took }
+end
+
+local plain = bench.host("bench/apps/bulk", { ["ingest.batch_lines"] = 1 })
+for _ = 1, runs do
+  post(host, coalesced)
+  post(plain, single)
+end
+plain:stop()
+
+local status = answer_ms(host:http() .. "/status")
+local page = answer_ms(host:http() .. "/facts/measure?limit=25")
+local many, alone = medians(coalesced), medians(single)
+local ratios, rates = {}, {}
+for i, one in ipairs(bulk) do
+  ratios[i], rates[i] = one.ratio, one.rate
+end
+local front_mib
+for _, service in ipairs(json.decode(host:command("status", "--json")).services or {}) do
+  if service.role == "front" then
+    front_mib = bench.round(service.rss_bytes / 1048576, 1)
+  end
+end
+bench.print("http", {
+  value = many.rate, unit = "POST/s", runs = runs, target = 25000, ratio = bench.round(many.rate / alone.rate, 2), ratio_to = "one statement a request",
+  clients = CLIENTS, coalesced = many, single = alone, target_p99_ms = 15, target_ratio = 8,
+  bulk = { rate = bench.round(bench.median(rates), 0), ratio = bench.round(bench.median(ratios), 2), target = 0.5 },
+  status = status, page_of_facts = page, front_mib = front_mib, conditions = host:conditions(),
+})
+host:stop()

@@ -1,0 +1,85 @@
+--- The interface of polyvinyl-acetate, the program that fold is modelled on: texts in by POST /add, answers as plain text.
+--- Not offered: GET / (here it leads to the pages) and DELETE / (a fact is for ever; accrete reset begins anew).
+local http = require("accrete.http")
+local ortho = require("ortho")
+local sha256 = require("accrete.text").sha256
+
+local adding = {} -- titles that a request of this process is about to take
+
+--- A title may be used once, as in the original. The host itself would keep both books, since they differ.
+http.post("/add", function(req, db)
+  local book = req:json()
+  if type(book) ~= "table" or type(book.title) ~= "string" or type(book.body) ~= "string" then
+    http.error(409, "bad_book", "wanted { \"title\": ..., \"body\": ... }")
+  elseif #book.title == 0 or #book.title > 256 then
+    http.error(409, "bad_title", "wanted a title of 1..256 characters, got %d bytes", #book.title)
+  elseif adding[book.title] or db.book:where({ title = book.title }, { limit = 1 }):count() > 0 then
+    http.error(409, "title_taken", "the title %q is taken", book.title)
+  end
+  adding[book.title] = true
+  local ok, err = pcall(db.book.insert, db.book, { title = book.title, body = book.body })
+  adding[book.title] = nil
+  if not ok then
+    error(err, 0)
+  end
+  return book.title
+end)
+
+local function count_of(kind)
+  return function(_, db)
+    return tostring(db[kind]:count())
+  end
+end
+
+http.get("/sentences", count_of("sentence"))
+http.get("/pairs", count_of("pair"))
+http.get("/phrases", count_of("phrase"))
+
+--- "1, 2" as "2,1"; "" when none are given, which no ortho has.
+local function dims_of(req)
+  local given = req.query.dims or ""
+  if given:find("[^%d, ]") then
+    http.error(500, "bad_dims", "wanted dims like 2,1, got %q", given)
+  end
+  return ortho.dims(given)
+end
+
+http.get("/orthos", function(req, db)
+  return tostring(db.ortho:count { dims = dims_of(req) })
+end)
+
+--- Every ortho of these dims as all its lines along all its axes, a blank line between orthos.
+http.get("/splat", function(req, db)
+  local out = {}
+  for i, one in db.ortho:where({ dims = dims_of(req) }):each() do
+    out[i] = table.concat(ortho.lines(one), "\n") .. "\n"
+  end
+  return table.concat(out, "\n")
+end)
+
+local UNDONE = [[
+  SELECT (SELECT coalesce(sum(p.n), 0) FROM packet p JOIN lifecycle l ON l.id = p.lifecycle AND l.active)::int8
+       + (SELECT count(*) FROM parked WHERE state IN ('delayed', 'queued'))::int8
+       + (SELECT count(*) FROM replay r JOIN lifecycle l ON l.id = r.lifecycle AND l.active)::int8]]
+
+--- Events that are not done. The original had two places where one could wait, and a pause between them in which it
+--- was in neither; here a fact is committed with its events, and an event goes when its finds are committed.
+--- GET /wait, the host's own, answers when this is 0.
+http.get("/count", function(_, db)
+  return tostring(db:value(UNDONE))
+end)
+
+--- Those of them that stand in the queue's packets; so 0 with /count 0 says the same as /count 0 alone.
+http.get("/depth", function(_, db)
+  return tostring(db:value("SELECT coalesce(sum(n), 0)::int8 FROM packet"))
+end)
+
+--- The canonical dump; its digest in the header.
+http.get("/dump", function(_, db)
+  local lines = {}
+  for i, row in ipairs(db:query("SELECT dims, axes, words FROM fact_ortho")) do
+    lines[i] = ortho.line(row)
+  end
+  local dump = ortho.dump(lines)
+  return http.text(dump, 200, { digest = "sha-256=" .. sha256(dump) })
+end)

@@ -1,0 +1,160 @@
+/* Sums over a reading and the rates, as several documents show them. */
+#include "figures.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+int64_t figures_new(const struct figures *figures, int lifecycle, int tag)
+{
+    int64_t sum = 0;
+
+    for (size_t f = 0; f < figures->reading.find_count; f++) {
+        const struct find *find = &figures->reading.finds[f];
+        if ((lifecycle < 0 || find->lifecycle == lifecycle) && (tag < 0 || find->tag == tag))
+            sum += find->fresh;
+    }
+    return sum;
+}
+
+int64_t figures_repeats(const struct figures *figures, int lifecycle, int tag)
+{
+    int64_t sum = 0;
+
+    for (size_t f = 0; f < figures->reading.find_count; f++) {
+        const struct find *find = &figures->reading.finds[f];
+        if ((lifecycle < 0 || find->lifecycle == lifecycle) && (tag < 0 || find->tag == tag))
+            sum += find->repeats;
+    }
+    return sum;
+}
+
+static double recent_sum(const struct figures *figures, int lifecycle, int tag, bool is_repeats)
+{
+    const struct rates *rates = figures->rates;
+    double sum = 0;
+
+    for (int l = lifecycle < 0 ? 0 : lifecycle; l < RATES_LIFECYCLES; l++) {
+        const double *kinds =
+            is_repeats ? rates->lifecycles[l].repeats : rates->lifecycles[l].fresh;
+        for (uint32_t k = 0; k < rates->tag_count; k++)
+            sum += tag < 0 || rates->tags[k] == tag ? kinds[k] : 0;
+        if (lifecycle >= 0)
+            break;
+    }
+    return sum;
+}
+
+double recent_new(const struct figures *figures, int lifecycle, int tag)
+{
+    return recent_sum(figures, lifecycle, tag, false);
+}
+
+double recent_repeats(const struct figures *figures, int lifecycle, int tag)
+{
+    return recent_sum(figures, lifecycle, tag, true);
+}
+
+double recent_count(const struct figures *figures, int lifecycle, enum count count)
+{
+    const struct rates *rates = figures->rates;
+    double sum = 0;
+
+    if (lifecycle >= 0)
+        return lifecycle < RATES_LIFECYCLES ? rates->lifecycles[lifecycle].counts[count] : 0;
+    for (int l = 0; l < RATES_LIFECYCLES; l++)
+        sum += rates->lifecycles[l].counts[count];
+    return sum;
+}
+
+double recent_done(const struct figures *figures, int lifecycle)
+{
+    return recent_count(figures, lifecycle, COUNT_EARLY) +
+           recent_count(figures, lifecycle, COUNT_LATE) +
+           recent_count(figures, lifecycle, COUNT_EMPTY) +
+           recent_count(figures, lifecycle, COUNT_FOUND);
+}
+
+int figures_wakes(const struct figures *figures, uint16_t tag)
+{
+    int wakes = 0;
+
+    for (size_t i = 0; i < figures->reading.life_count; i++)
+        wakes += figures->reading.lives[i].is_active && figures->reading.lives[i].kind == tag;
+    return wakes;
+}
+
+double recent_raised(const struct figures *figures)
+{
+    const struct rates *rates = figures->rates;
+    double sum = 0;
+
+    for (uint32_t k = 0; k < rates->tag_count; k++)
+        sum += recent_new(figures, -1, rates->tags[k]) * figures_wakes(figures, rates->tags[k]);
+    return sum;
+}
+
+double *figures_raises(const struct figures *figures)
+{
+    const struct reading *reading = &figures->reading;
+    size_t count = reading->life_count;
+    double *raises = acc_zalloc(count * count * sizeof(double) + 1);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct life *from = &reading->lives[i];
+        double done = recent_done(figures, from->id);
+        bool is_recent = done >= 1;
+        if (!is_recent) /* nothing lately: what it has done ever since is the best guess */
+            done = (double)life_done(from);
+        for (size_t j = 0; j < count && done > 0; j++) {
+            const struct life *to = &reading->lives[j];
+            if (!to->is_active)
+                continue;
+            double fresh = is_recent ? recent_new(figures, from->id, to->kind)
+                                     : (double)figures_new(figures, from->id, to->kind);
+            raises[j * count + i] = fresh / done;
+        }
+    }
+    return raises;
+}
+
+void figures_totals(const struct figures *figures, struct totals *totals)
+{
+    *totals = (struct totals){0};
+    for (size_t f = 0; f < figures->reading.find_count; f++) {
+        totals->facts += figures->reading.finds[f].fresh;
+        totals->contradictions += figures->reading.finds[f].contradictions;
+    }
+    for (size_t i = 0; i < figures->reading.life_count; i++) {
+        const struct life *life = &figures->reading.lives[i];
+
+        totals->done += life_done(life);
+        totals->failed += life->counts[COUNT_FAILED];
+        if (!life->is_active) {
+            totals->orphaned += life->in_packets;
+            continue;
+        }
+        totals->ready += life_ready(life);
+        totals->claimed += life->claimed;
+        totals->delayed += life->delayed;
+        totals->dead += life->dead;
+        totals->discarded += life->discarded;
+        totals->unread += life->unread;
+        if (life->oldest_born_us > 0 &&
+            (totals->oldest_born_us == 0 || life->oldest_born_us < totals->oldest_born_us))
+            totals->oldest_born_us = life->oldest_born_us;
+    }
+}
+
+void figures_workers(const struct figures *figures, struct worker_counts *counts)
+{
+    const struct page *page = figures->page;
+
+    *counts = (struct worker_counts){.want = page->worker_count};
+    for (size_t s = 0; s < PAGE_SLOTS; s++) {
+        const struct page_slot *slot = &page->slots[s];
+        if (slot->pid == 0 || slot->is_quarantine != 0)
+            continue;
+        counts->alive++;
+        counts->old += slot->generation != page->generation;
+    }
+}

@@ -1,0 +1,149 @@
+#include "ingest_record.h"
+
+#include "base/clock.h"
+#include "base/utf8.h"
+#include "formats/dump_json.h"
+
+#include <stdlib.h>
+
+#define PG_EPOCH_US INT64_C(946684800000000)
+
+/* Errors */
+
+bool record_field(const char *message, char *field, size_t size)
+{
+    const char *start = strstr(message, "field \"");
+
+    if (start == NULL)
+        return false;
+    start += strlen("field \"");
+    size_t length = strcspn(start, "\"");
+    if (start[length] != '"' || length >= size)
+        return false;
+    memcpy(field, start, length);
+    field[length] = '\0';
+    return true;
+}
+
+/* text with a question mark for each byte that is no UTF-8. Caller frees. */
+static char *mended(const char *text)
+{
+    char *copy = acc_strdup(text);
+    size_t size = strlen(copy);
+
+    for (size_t at = 0; (at += utf8_valid_prefix(copy + at, size - at)) < size;)
+        copy[at] = '?';
+    return copy;
+}
+
+void record_errors_add(struct record_errors *errors, int64_t line, const char *message)
+{
+    char field[64];
+
+    errors->total++;
+    if (errors->count == RECORD_ERRORS_MAX)
+        return;
+    if (errors->count == errors->capacity) {
+        errors->capacity = 2 * errors->capacity + 4;
+        errors->list = acc_realloc(errors->list, errors->capacity * sizeof(*errors->list));
+    }
+    errors->list[errors->count++] = (struct record_error){
+        .line = line,
+        .field = record_field(message, field, sizeof(field)) ? mended(field) : NULL,
+        .message = mended(message),
+    };
+}
+
+void record_errors_cut(struct record_errors *errors, size_t count, int64_t total)
+{
+    while (errors->count > count) {
+        struct record_error *last = &errors->list[--errors->count];
+
+        free(last->field);
+        free(last->message);
+    }
+    errors->total = total;
+}
+
+void record_errors_clear(struct record_errors *errors)
+{
+    record_errors_cut(errors, 0, 0);
+    free(errors->list);
+    *errors = (struct record_errors){0};
+}
+
+void record_errors_json(const struct record_errors *errors, struct buf *out)
+{
+    buf_byte(out, '[');
+    for (size_t i = 0; i < errors->count; i++) {
+        const struct record_error *error = &errors->list[i];
+
+        buf_printf(out, "%s{\"line\":%lld", i == 0 ? "" : ",", (long long)error->line);
+        if (error->field != NULL) {
+            buf_text(out, ",\"field\":");
+            dump_json_text(out, error->field, strlen(error->field));
+        }
+        buf_text(out, ",\"message\":");
+        dump_json_text(out, error->message, strlen(error->message));
+        buf_byte(out, '}');
+    }
+    buf_byte(out, ']');
+}
+
+/* Rows */
+
+enum { NUMBERS = 7, TEXTS = 6 };
+
+static void add_text(struct buf *column, const char *text)
+{
+    char *copy;
+
+    if (text == NULL) {
+        pg_array_null(column);
+        return;
+    }
+    copy = mended(text);
+    pg_array_add(column, copy, strlen(copy));
+    free(copy);
+}
+
+bool ingest_records_send(struct pg *pg, const struct ingest_record *records, size_t count,
+                         int64_t batch_id, struct acc_error *err)
+{
+    static struct pg_stmt stmt = {
+        .sql = "INSERT INTO ingest (batch, at, id, bytes, lines, new, repeats, refused, part, "
+               "parts, who, name, format, kind, trace, errors) "
+               "SELECT $1::int8, $2::timestamptz, u.id, u.bytes, u.lines, u.new, u.repeats, "
+               "u.refused, u.part, u.parts, u.who, u.name, u.format, u.kind, u.trace, "
+               "u.errors::jsonb "
+               "FROM unnest($3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], "
+               "$8::int8[], $9::int8[], $10::int8[], $11::text[], $12::text[], $13::text[], "
+               "$14::text[], $15::text[], $16::text[]) AS u(id, bytes, lines, new, repeats, "
+               "refused, part, parts, who, name, format, kind, trace, errors)"};
+    static struct buf column[1 + NUMBERS + TEXTS];
+    struct pg_args args = {0};
+
+    for (size_t c = 0; c < 1 + NUMBERS + TEXTS; c++) {
+        buf_reset(&column[c]);
+        pg_array_begin(&column[c], c <= NUMBERS ? PG_INT8 : PG_TEXT);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct ingest_record *r = &records[i];
+        const int64_t numbers[] = {r->id,      r->bytes,   r->lines, r->fresh,
+                                   r->repeats, r->refused, r->part,  r->parts};
+        const char *const texts[] = {r->who, r->name, r->format, r->kind, r->trace, r->errors};
+
+        for (size_t c = 0; c <= NUMBERS; c++)
+            pg_array_int8(&column[c], numbers[c]);
+        for (size_t c = 0; c < TEXTS; c++)
+            add_text(&column[1 + NUMBERS + c], texts[c]);
+    }
+    pg_int8(&args, batch_id);
+    pg_int8(&args, clock_wall_us() - PG_EPOCH_US);
+    args.types[args.count - 1] = PG_TIMESTAMPTZ;
+    for (size_t c = 0; c < 1 + NUMBERS + TEXTS; c++) {
+        pg_array_end(&column[c], 0);
+        pg_array(&args, c <= NUMBERS ? PG_INT8_ARRAY : PG_TEXT_ARRAY, &column[c]);
+    }
+    return pg_send(pg, &stmt, &args, err);
+}

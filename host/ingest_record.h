@@ -1,0 +1,47 @@
+/*
+ * Records of what was sent: a row for each body or file, and one for each transaction's single
+ * facts together. Rows are only added.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "pg/pg.h"
+
+#define RECORD_ERRORS_MAX 1000 /* kept; the rest is only counted */
+
+/* Lines that were refused. Zeroed it is empty. */
+struct record_errors {
+    struct record_error {
+        int64_t line;
+        char *field; /* that the message is about, or NULL */
+        char *message;
+    } * list;
+    size_t count, capacity;
+    int64_t total;
+};
+
+/* Copies message, and the name of the field that it speaks of. */
+void record_errors_add(struct record_errors *errors, int64_t line, const char *message);
+/* Forgets what came after it had this count and total. */
+void record_errors_cut(struct record_errors *errors, size_t count, int64_t total);
+void record_errors_clear(struct record_errors *errors);
+/* Appends them as a JSON array of {"line", "field", "message"}; field is left out when unknown. */
+void record_errors_json(const struct record_errors *errors, struct buf *out);
+
+/*
+ * The name in the first `field "NAME"` of a message, copied to field (at most size bytes); false:
+ * it names none.
+ */
+bool record_field(const char *message, char *field, size_t size);
+
+/* All borrowed; text that is no UTF-8 is mended. */
+struct ingest_record {
+    int64_t id; /* ingest_number */
+    const char *who, *name, *format, *kind, *trace;
+    int64_t bytes, lines, fresh, repeats, refused, part, parts;
+    const char *errors; /* a JSON array, or NULL: none */
+};
+
+/* Sends the rows into the open pipeline (one result). batch_id: of the transaction. */
+bool ingest_records_send(struct pg *pg, const struct ingest_record *records, size_t count,
+                         int64_t batch_id, struct acc_error *err) ACC_MUST_CHECK;

@@ -1,0 +1,69 @@
+/*
+ * accrete.http between Lua and the loop of an HTTP server: one of these for each lua_State that has required it.
+ * lua_http.c has the server's side, lua_http_wait.c what a route waits for, lua_routes.c an app's routes.
+ */
+#pragma once
+
+#include "http/http.h"
+#include "intake.h"
+#include "kinds.h"
+#include "reads.h"
+
+#include <lua.h>
+
+struct lua_wake;
+
+struct lua_route {
+    char *method, *pattern;
+    enum http_role role; /* the least that is wanted */
+};
+
+struct lua_http {
+    lua_State *L;               /* through which the loop calls; only while it serves */
+    struct http_server *server; /* NULL: routes are only declared */
+    struct http_timer *timer;
+    struct lua_route *routes;
+    size_t route_count;
+    int take, wake, tick, attach;   /* references to http.lua's functions */
+    int64_t limit_ms;               /* of a handler, with all it waits for */
+    unsigned serving;               /* counts servers */
+    int depth;                      /* how deep we are in Lua: nothing is woken from there */
+    struct lua_wake *first, **last; /* to be woken when we are out of it */
+    /* Of an app */
+    bool is_app;    /* some paths are the host's */
+    bool has_roles; /* requests come with roles, from the front */
+    const bool *is_readonly;
+    uint64_t *beat; /* of this process; NULL: nobody looks */
+    struct reads *reads;
+    struct intake *intake;
+    const struct catalog *catalog;
+    /* Of a plain script */
+    bool is_stopping;
+};
+
+/* Of this state; loads the module when it was not required yet. */
+struct lua_http *lua_http_of(lua_State *L);
+
+/* Sets up what serving wants; the server's requests are answered from here on. L: see above. */
+void lua_http_begin(struct lua_http *http, lua_State *L, struct http_server *server);
+void lua_http_end(struct lua_http *http);
+
+/*
+ * Calls the C function with what from the loop, protected, then wakes what was to wait. false: it raised, and that was
+ * logged.
+ */
+bool lua_http_call(struct lua_http *http, lua_CFunction function, void *what);
+
+/* The request of the handle at index; raises when it was answered. */
+struct http_request *lua_http_request(lua_State *L, int index);
+
+/* lua_http_wait.c: bindings that take (token, ...) and end in a wake of it. Upvalue 1: struct lua_http. */
+int lua_http_describe(lua_State *L); /* (token, sql) -> types, columns */
+int lua_http_read(lua_State *L);     /* (token, sql, number, types, ...) -> rows */
+int lua_http_ingest(lua_State *L);   /* (token, handle, kind, format, body) -> answer */
+/* lua_routes.c */
+int lua_http_identity(lua_State *L); /* (number of the kind, JSON) -> id */
+int lua_http_suggest(lua_State *L);  /* (word, names) -> nearest or nil */
+/* Wakes what stands in line; the loop's side of them. */
+void lua_http_wake_all(struct lua_http *http);
+void lua_http_drop_wakes(struct lua_http *http);

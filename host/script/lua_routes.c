@@ -1,0 +1,176 @@
+/* An app's routes/ folder: loaded and checked, and served by the routes process. */
+#include "base/files.h"
+#include "formats/ndjson.h"
+#include "identity.h"
+#include "script/lua_error.h"
+#include "script/lua_http.h"
+#include "script/script_internal.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Runs routes/name: it declares what it serves. */
+static bool load_file(struct script *script, const char *name, struct acc_error *err)
+{
+    char sha[65];
+
+    return script_load_chunk(script, "routes", name, 0, sha, err);
+}
+
+bool script_load_routes(struct script *script, struct acc_error *err)
+{
+    static const char *const ends[] = {".lua", NULL};
+    size_t count;
+    char **names = script_list_files(script->app_dir, "routes", ends, &count);
+    bool ok = true;
+
+    lua_http_of(script->L)->is_app = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = load_file(script, names[i], err);
+        if (!ok && script->on_problem != NULL) {
+            script->on_problem(script, err);
+            ok = true;
+        }
+    }
+    script_free_files(names, count);
+    return ok;
+}
+
+/* What routes.lua gets */
+
+static void set_text(lua_State *L, const char *name, const char *value)
+{
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void push_field(lua_State *L, const struct field *field)
+{
+    lua_newtable(L);
+    set_text(L, "name", field->name);
+    set_text(L, "type", field_type_name(field->type));
+    lua_pushboolean(L, field->is_array);
+    lua_setfield(L, -2, "is_array");
+    lua_pushboolean(L, field->is_unique);
+    lua_setfield(L, -2, "is_unique");
+}
+
+/* { { name, table, tag, index, fields = { { name, type, is_array, is_unique } } } } */
+static void push_kinds(lua_State *L, const struct catalog *catalog)
+{
+    lua_createtable(L, (int)catalog->count, 0);
+    for (size_t k = 0; k < catalog->count; k++) {
+        const struct kind *kind = catalog->kinds[k];
+
+        lua_newtable(L);
+        set_text(L, "name", kind->name);
+        set_text(L, "table", kind->table);
+        lua_pushinteger(L, kind->tag);
+        lua_setfield(L, -2, "tag");
+        lua_pushinteger(L, (lua_Integer)k);
+        lua_setfield(L, -2, "index");
+        lua_createtable(L, (int)kind->field_count, 0);
+        for (size_t f = 0; f < kind->field_count; f++) {
+            push_field(L, &kind->fields[f]);
+            lua_rawseti(L, -2, (int)f + 1);
+        }
+        lua_setfield(L, -2, "fields");
+        lua_rawseti(L, -2, (int)k + 1);
+    }
+}
+
+static struct lua_http *self(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static struct acc_rows *rows_of(void *context, const struct kind *kind)
+{
+    (void)kind;
+    return context;
+}
+
+/* identity(number of the kind, one fact as JSON) -> its id */
+int lua_http_identity(lua_State *L)
+{
+    size_t size;
+    const struct catalog *catalog = self(L)->catalog;
+    const struct kind *kind = catalog->kinds[luaL_checkinteger(L, 1)];
+    const char *line = luaL_checklstring(L, 2, &size);
+    const struct kind *of;
+    struct acc_heap heap;
+    struct acc_rows rows = {0};
+    struct acc_error err;
+
+    heap_init(&heap, 1); /* the intake of this process has the other part */
+    rows_init(&rows, kind, 1);
+    struct values_target target = {.catalog = catalog,
+                                   .heap = &heap,
+                                   .rows = rows_of,
+                                   .context = &rows,
+                                   .value_bytes = INT32_MAX};
+    bool ok = ndjson_line(&target, kind, line, size, &of, &err);
+    if (ok) {
+        row_normalise(kind, rows_at(&rows, 0));
+        identity_set(kind, rows_at(&rows, 0));
+        lua_pushlstring(L, (const char *)rows_at(&rows, 0)->id, 16);
+    }
+    rows_clear(&rows);
+    heap_reset(&heap);
+    return ok ? 1 : lua_raise(L, &err);
+}
+
+/* suggest(word, names) -> the nearest, or nil */
+int lua_http_suggest(lua_State *L)
+{
+    const char *names[CATALOG_KINDS_MAX];
+    size_t count = 0;
+    const char *word = luaL_checkstring(L, 1);
+
+    luaL_checktype(L, 2, LUA_TTABLE);
+    for (int i = 1; count < CATALOG_KINDS_MAX && i <= (int)lua_objlen(L, 2); i++) {
+        lua_rawgeti(L, 2, i); /* the table keeps it */
+        names[count++] = luaL_checkstring(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pushstring(L, name_suggest(word, names, count));
+    return 1;
+}
+
+bool script_serve(struct script *script, const struct script_serve *serve, struct acc_error *err)
+{
+    lua_State *L = script->L;
+    struct lua_http *http = lua_http_of(L);
+    size_t size;
+    const char *text = files_get("host/script/routes.lua", &size);
+
+    http->is_app = http->has_roles = true;
+    http->is_readonly = serve->is_readonly;
+    http->beat = serve->beat;
+    http->reads = serve->reads;
+    http->intake = serve->intake;
+    http->limit_ms = serve->limit_ms;
+    http->catalog = &script->program->catalog;
+    if (http->attach == 0)
+        return acc_fail(err, ACC_EINPUT,
+                        "routes/: no route is declared: local http = require(\"accrete.http\")");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, http->attach);
+    /* Called as a module of accrete, so that errors name the caller's line. */
+    if (luaL_loadbuffer(L, text, size, "@lua/accrete/http_routes.lua") != 0) {
+        acc_fail(err, ACC_ELUA, "%s", lua_tostring(L, -1));
+        lua_pop(L, 2);
+        return false;
+    }
+    push_kinds(L, http->catalog);
+    if (!script_call(L, 2, 0, err))
+        return false;
+    lua_http_begin(http, L, serve->server);
+    return true;
+}
+
+void script_serve_end(struct script *script)
+{
+    if (script != NULL)
+        lua_http_end(lua_http_of(script->L));
+}
