@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -34,6 +35,7 @@ static const struct {
     [BOARD_GENERATIONS] = {"generations", MIB},
     [BOARD_DATABASE] = {"database", MIB},
     [BOARD_METRICS] = {"metrics", 8 * MIB},
+    [BOARD_TOKENS] = {"tokens", MIB},
 };
 
 static const int steps_s[BOARD_WINDOWS] = {3, 12, 72, 288};
@@ -79,6 +81,10 @@ struct layout {
 struct board {
     struct layout *layout;
     size_t size;
+    char *path;
+    int lock;        /* the writer's own descriptor of the file, -1: not opened */
+    pid_t lock_of;   /* process that opened it */
+    bool is_owner;
     char *metrics, *memory;
     size_t metrics_size;
     uint32_t guess; /* where the next sample's series probably is */
@@ -140,11 +146,13 @@ struct board *board_create(const char *run_dir, struct acc_error *err)
         acc_fail_errno(err, "cannot map %s (%zu bytes)", path, board->size);
     if (fd >= 0)
         close(fd);
-    free(path);
     if (map == MAP_FAILED) {
+        free(path);
         free(board);
         return NULL;
     }
+    board->path = path;
+    board->lock = -1;
     board->layout = map;
     board->metrics = (char *)map + aligned(sizeof(struct layout));
     board->memory = board->metrics + aligned(board->metrics_size);
@@ -156,8 +164,23 @@ void board_close(struct board *board)
 {
     if (board == NULL)
         return;
+    if (board->lock >= 0)
+        close(board->lock);
     munmap(board->layout, board->size);
+    free(board->path);
     free(board);
+}
+
+bool board_own(struct board *board)
+{
+    if (board->lock_of != getpid()) { /* a descriptor from before the fork would share its parent's lock */
+        board->lock = open(board->path, O_RDWR | O_CLOEXEC);
+        board->lock_of = getpid();
+        board->is_owner = false;
+    }
+    if (!board->is_owner && board->lock >= 0)
+        board->is_owner = flock(board->lock, LOCK_EX | LOCK_NB) == 0;
+    return board->is_owner;
 }
 
 struct metrics *board_metrics(struct board *board)

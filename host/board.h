@@ -50,6 +50,12 @@ struct metrics *board_metrics(struct board *board);
 #define BOARD_MEMORY (16 << 20)
 void *board_memory(struct board *board, uint64_t layout, size_t size);
 
+/*
+ * Whether this process is the writer, or becomes it now: there is one at a time, whatever generation it is of, and its
+ * death sets the place free.
+ */
+bool board_own(struct board *board);
+
 /* Writer. A document too large for its place (1 MiB to 8 MiB) is not put; false, logged with both numbers. */
 bool board_put(struct board *board, enum board_document document, const void *data, size_t size);
 /* Reader: replaces what is in out. false: nothing was put yet. *version changes with every put; *at_us is clock_us() of it. */

@@ -409,3 +409,43 @@ bool effects_counts(const struct effects *effects, const uint8_t *ids, size_t co
     }
     return ok;
 }
+
+/* One event */
+
+static bool batch_in_kind(const struct effects *effects, const struct kind *kind, const uint8_t *id,
+                          int16_t lifecycle, bool *has, int64_t *batch, struct acc_error *err)
+{
+    struct pg_args args = {0};
+    char *sql =
+        acc_format("SELECT f._batch FROM %s f WHERE f._data = $1" FOUND_BY " LIMIT 1", kind->table);
+
+    pg_uuid(&args, id);
+    pg_int2(&args, lifecycle);
+    PGresult *res = pg_exec(effects->pg, sql, &args, err);
+    free(sql);
+    if (res == NULL)
+        return false;
+    *has = PQntuples(res) > 0;
+    if (*has)
+        *batch = pg_get_int8(res, 0, 0);
+    PQclear(res);
+    return true;
+}
+
+bool effects_batch(const struct effects *effects, const uint8_t *id, int16_t lifecycle, bool *has,
+                   int64_t *batch, bool *is_known, struct acc_error *err)
+{
+    struct way ways[CATALOG_KINDS_MAX];
+    size_t way_count;
+
+    *has = false;
+    *is_known = true;
+    if (!read_ways(effects, lifecycle, ways, &way_count, err))
+        return false;
+    bool ok = begin(effects, 0, COUNTS_MS, err);
+    for (size_t i = 0; ok && i < way_count && !*has; i++)
+        ok = batch_in_kind(effects, ways[i].kind, id, lifecycle, has, batch, err);
+    ok = end(effects, ok, err);
+    *is_known = ok;
+    return ok || is_timeout(err);
+}

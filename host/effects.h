@@ -53,3 +53,10 @@ bool effects_page(const struct effects *effects, const uint8_t *id, int16_t life
  */
 bool effects_counts(const struct effects *effects, const uint8_t *ids, size_t count, int64_t bound,
                     int64_t *counts, bool *is_known, struct acc_error *err) ACC_MUST_CHECK;
+
+/*
+ * Whether lifecycle has found anything with the fact as its data, and then the batch of the first one; *is_known false
+ * when that cannot be told quickly.
+ */
+bool effects_batch(const struct effects *effects, const uint8_t *id, int16_t lifecycle, bool *has,
+                   int64_t *batch, bool *is_known, struct acc_error *err) ACC_MUST_CHECK;

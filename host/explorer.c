@@ -314,8 +314,7 @@ static bool has_batch_index(struct pg *pg, const struct kind *kind, bool *has,
                             struct acc_error *err)
 {
     struct explorer_indexes indexes = {0};
-    struct kind alone = *kind; /* the only one of its catalog */
-    struct catalog one = {.kinds = (struct kind *[]){&alone}, .count = 1};
+    struct catalog one = {.kinds = (struct kind *[]){(struct kind *)kind}, .count = 1};
     bool ok = indexes_of_explorer(pg, &one, &indexes, err);
 
     *has = indexes.batch;

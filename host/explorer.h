@@ -78,6 +78,23 @@ bool explorer_count_within(struct pg *pg, const struct filters *filters, int64_t
                            int64_t until_ms, int64_t *count, bool *is_exact,
                            struct acc_error *err) ACC_MUST_CHECK;
 
+/*
+ * The table of a kind as it lies, for whoever searches all of it in short statements: how many blocks it has, and the
+ * facts of blocks first .. last-1 that pass the filters. Later blocks hold later facts.
+ */
+bool explorer_count_blocks(struct pg *pg, const struct kind *kind, int64_t *blocks,
+                           struct acc_error *err) ACC_MUST_CHECK;
+bool explorer_scan(struct pg *pg, const struct filters *filters, int64_t first, int64_t last,
+                   struct acc_heap *heap, const struct explorer_visit *visit,
+                   struct acc_error *err) ACC_MUST_CHECK;
+
+/* How many facts of the kind take bytes in the database on average, at least 1 and at most limit: what fits memory. */
+bool explorer_fit(struct pg *pg, const struct kind *kind, int64_t bytes, int64_t limit,
+                  int64_t *count, struct acc_error *err) ACC_MUST_CHECK;
+
+/* Whether eq filters name all fields of a look-up that has an index, or the fact itself. */
+bool explorer_is_indexed(const struct filters *filters);
+
 /* All ids that begin with some hex digits. */
 struct id_range {
     uint8_t low[16], high[16];

@@ -107,45 +107,17 @@ static bool count_by_index(struct counting *counting, struct acc_error *err)
     return true;
 }
 
-static void add_tid(struct pg_args *args, char wire[6], int64_t block)
-{
-    uint32_t value = __builtin_bswap32((uint32_t)block);
-
-    memset(wire, 0, 6);
-    memcpy(wire, &value, 4);
-    pg_bytes(args, PG_TID, wire, 6);
-}
-
 static bool count_blocks(struct counting *counting, int64_t first, int64_t last, int64_t *count,
                          struct acc_error *err)
 {
     struct pg_args args = {0};
     struct buf sql = {0};
-    char from[6];
-    char to[6];
+    struct explorer_blocks blocks;
 
-    add_tid(&args, from, first);
-    add_tid(&args, to, last);
-    buf_printf(&sql, "SELECT FROM %s f WHERE f.ctid >= $1 AND f.ctid < $2",
-               counting->filters->kind->table);
+    buf_printf(&sql, "SELECT FROM %s f WHERE true", counting->filters->kind->table);
+    explorer_in_blocks(&blocks, first, last, &sql, &args);
     filters_sql(counting->filters, &sql, &args);
     return run_count(counting->pg, &sql, &args, count, err);
-}
-
-static bool read_blocks(struct pg *pg, const struct kind *kind, int64_t *blocks,
-                        struct acc_error *err)
-{
-    static struct pg_stmt stmt = {.sql = "SELECT coalesce(pg_relation_size(to_regclass($1)), 0) / "
-                                         "current_setting('block_size')::int8"};
-    struct pg_args args = {0};
-
-    pg_text(&args, kind->table);
-    PGresult *res = pg_query(pg, &stmt, &args, err);
-    if (res == NULL)
-        return false;
-    *blocks = pg_get_int8(res, 0, 0);
-    PQclear(res);
-    return true;
 }
 
 /* By searching the table, some blocks at a time, so that what was counted stays when the time is up. */
@@ -155,7 +127,7 @@ static bool count_by_search(struct counting *counting, struct acc_error *err)
     int64_t blocks;
     bool is_over = false;
 
-    if (!read_blocks(counting->pg, counting->filters->kind, &blocks, err))
+    if (!explorer_count_blocks(counting->pg, counting->filters->kind, &blocks, err))
         return false;
     for (int64_t at = 0; at < blocks;) {
         int64_t started_us = clock_us();

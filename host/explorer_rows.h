@@ -35,8 +35,12 @@ bool explorer_is_ascending(const struct explorer_query *query);
 /* A statement that was cut off because it took too long says what would be quick. Returns false. */
 bool explorer_explain_timeout(struct pg *pg, const struct kind *kind, struct acc_error *err);
 
-/* Whether eq filters name all fields of a look-up that has an index, or the fact itself. */
-bool explorer_is_indexed(const struct filters *filters);
+/* Two places in a table; the condition on f borrows them until the statement is sent. */
+struct explorer_blocks {
+    char from[6], to[6]; /* binary tids */
+};
+void explorer_in_blocks(struct explorer_blocks *blocks, int64_t first, int64_t last,
+                        struct buf *sql, struct pg_args *args);
 
 /* Bounds the statements from here on; ms >= 1. */
 bool explorer_set_timeout(struct pg *pg, int64_t ms, struct acc_error *err) ACC_MUST_CHECK;

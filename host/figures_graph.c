@@ -116,7 +116,7 @@ json_t *figures_kinds(struct figures *figures)
 /* Lifecycles */
 
 /* The comment at the head of the module, and whether it uses native code: read once a generation. */
-static void add_module(json_t *row, const struct life *life)
+static void add_module(const struct figures *figures, json_t *row, const struct life *life)
 {
     static json_t *known; /* [doc, hot] by name: a process has one generation */
     char line[512];
@@ -127,7 +127,8 @@ static void add_module(json_t *row, const struct life *life)
     if (known == NULL)
         known = json_object();
     json_t *pair = json_object_get(known, life->name);
-    FILE *file = pair != NULL || life->module == NULL ? NULL : fopen(life->module->path, "re");
+    char *path = acc_format("%s/lifecycles/%s.lua", figures->options->modules_dir, life->name);
+    FILE *file = pair != NULL || life->module == NULL ? NULL : fopen(path, "re");
     while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
         is_hot |= strstr(line, "accrete.native") != NULL;
         in_head = in_head && strncmp(line, "--", 2) == 0 && strncmp(line, "---@", 4) != 0;
@@ -141,6 +142,7 @@ static void add_module(json_t *row, const struct life *life)
     }
     if (file != NULL)
         fclose(file);
+    free(path);
     if (pair == NULL) {
         pair = json_pack("[o, b]", doc.size == 0 ? json_null() : json_string(doc.data),
                          (int)is_hot);
@@ -230,7 +232,7 @@ static json_t *life_json(const struct figures *figures, const struct life *life)
             figures_number(rates_share(rates->phases_us[p], rates->events, 0.5) / 1e3));
     }
     json_object_set_new(row, "name", json_string(life->name));
-    add_module(row, life);
+    add_module(figures, row, life);
     json_object_set_new(row, "active", json_boolean(life->is_active));
     json_object_set_new(row, "on", on == NULL ? json_null() : json_string(on->name));
     json_object_set_new(row, "friends", names_of(life->module, false));

@@ -83,11 +83,13 @@ struct rates {
     int64_t sampled_us;
     /* Of the whole. */
     int64_t run_began_done; /* events done when the queue was last empty */
+    int64_t done;           /* events done at the last reading */
     int64_t moved_us;       /* when an event was last done, monotonic */
     int32_t state;
     int64_t state_since_us; /* wall clock */
     int32_t generation;
     uint64_t refused;
+    bool has_audit; /* audit_id is the newest row that was said */
     int64_t audit_id;
     uint64_t buckets_taken, slot_taken[130];
     int32_t slot_pid[130];

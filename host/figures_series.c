@@ -106,7 +106,8 @@ static void sample_life(struct figures *figures, const struct life *life, double
     double done = recent_done(figures, life->id);
 
     memcpy(now.counts, life->counts, sizeof(now.counts));
-    since(&sampled->lives[life->id], &now, &more);
+    if (seconds > 0 || !sampled->has_before)
+        since(&sampled->lives[life->id], &now, &more);
     if (seconds > 0)
         sample_counts(board, life->name, &more, seconds);
     sample_times(board, life->name, &one->latency, &one->wait);
@@ -155,7 +156,8 @@ static void sample_whole(struct figures *figures, double seconds)
         latency.total += one->latency.total;
         wait.total += one->wait.total;
     }
-    since(&figures->sampled->whole, &now, &more);
+    if (seconds > 0 || !figures->sampled->has_before)
+        since(&figures->sampled->whole, &now, &more);
     if (seconds > 0)
         sample_counts(board, "", &more, seconds);
     sample_times(board, "", &latency, &wait);
@@ -180,15 +182,18 @@ void figures_sample(struct figures *figures, int64_t at_s)
     if (sampled == NULL)
         sampled = figures->sampled = acc_zalloc(sizeof(*sampled));
     double seconds = sampled->has_before ? (double)(now_us - sampled->at_us) / 1e6 : 0;
+    if (seconds < 0.1)
+        seconds = 0; /* nothing was read since: what stands is shown, rates wait */
     board_sample_begin(figures->options->board, at_s);
-    if (figures->has_database && (!sampled->has_before || seconds > 0.1)) {
+    if (figures->has_database) {
         sample_whole(figures, seconds);
         for (size_t i = 0; i < figures->reading.life_count; i++) {
             const struct life *life = &figures->reading.lives[i];
             if (life->is_active && life->id > 0 && life->id < RATES_LIFECYCLES)
                 sample_life(figures, life, seconds);
         }
-        sampled->at_us = now_us;
+        if (seconds > 0 || !sampled->has_before)
+            sampled->at_us = now_us;
         sampled->has_before = true;
     }
     board_sample_end(figures->options->board);

@@ -34,9 +34,14 @@ void body_clear(struct body *body)
 
 /* Arrays */
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static const char *skip_blanks(const char *at, const char *end)
 {
-    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+    while (at < end && is_blank(*at))
         at++;
     return at;
 }
@@ -65,7 +70,7 @@ static const char *value_end(const char *at, const char *end)
                 return at;
             continue;
         }
-        if (depth == 0 && (c == ',' || c == ']' || c == '}'))
+        if (depth == 0 && (c == ',' || c == ']' || c == '}' || is_blank(c)))
             return at;
         depth += c == '{' || c == '[';
         depth -= c == '}' || c == ']';
@@ -120,14 +125,10 @@ static enum body_result next_element(struct body *body, struct acc_error *err)
     if (*at == ']')
         return BODY_END;
     const char *end = value_end(at, body->end);
-    const char *last = end;
-    while (last > at &&
-           (last[-1] == ' ' || last[-1] == '\n' || last[-1] == '\r' || last[-1] == '\t'))
-        last--; /* behind a number or a word */
     body->at = end;
     body->line = ++body->elements;
     body->text = at;
-    body->size = (size_t)(last - at);
+    body->size = (size_t)(end - at);
     if (ndjson_line(body->target, body->kind, at, body->size, &body->of, err))
         return BODY_FACT;
     return err->code == ACC_EINPUT ? BODY_BAD : BODY_FAILED;

@@ -332,12 +332,12 @@ bool side_next_range(struct ingest_side *side)
 {
     struct ingest_split *split = &side->split;
 
-    if (split->range_count == 0)
-        return false;
-    split->now = split->ranges[--split->range_count];
     forget_counts(side);
     for (size_t k = 0; k < side->catalog->count; k++)
         side->counts[k] = 0;
+    if (split->range_count == 0)
+        return false;
+    split->now = split->ranges[--split->range_count];
     for (size_t i = split->now.from; i < split->now.to; i++) {
         struct ingest_entry *entry = &split->rows[i];
         size_t k = entry->kind->index;

@@ -63,7 +63,7 @@ void side_committed(struct ingest_side *side);
  * cannot be the rows' fault.
  */
 bool side_narrow(struct ingest_side *side, const struct acc_error *why) ACC_MUST_CHECK;
-/* The next range, sorted, is to be written; false: there is none. */
+/* The next range, sorted, is to be written; false: there is none, nothing is left to insert. */
 bool side_next_range(struct ingest_side *side);
 
 const char *side_message(const struct ingest_side *side, const struct kind *kind,

@@ -14,14 +14,14 @@ enum intake_encoding { INTAKE_PLAIN, INTAKE_GZIP };
 #define INTAKE_ERRORS 20
 
 struct intake_answer {
-    int status;                         /* 200, 400, 409, 413, 422, 429, 503 */
+    int status;                         /* 200, 400, 404, 409, 413, 415, 422, 429, 503 */
     const char *code, *message, *field; /* of a refusal as a whole (status >= 400), else NULL */
     int retry_after_s;                  /* with 429 and 503 */
     int64_t ingest;                     /* number of the record; 0: none (check) */
     int64_t lines, fresh, repeats, refused;
     const uint8_t *id; /* of the fact, when one JSON object was sent; else NULL */
     struct intake_error {
-        int64_t line;
+        int64_t line;      /* from 1; of an array the number of its element */
         const char *field; /* or NULL */
         const char *message;
     } errors[INTAKE_ERRORS];
@@ -31,7 +31,7 @@ struct intake_answer {
 typedef void intake_done_fn(void *context, const struct intake_answer *answer);
 
 struct intake_request {
-    const char *kind; /* name, checked here: 404-like refusals are status 404 */
+    const char *kind; /* name; 404 when there is none such */
     enum intake_format format;
     enum intake_encoding encoding;
     const void *body; /* borrowed until done */
@@ -51,8 +51,15 @@ struct intake_limits {
 };
 
 /*
+ * One JSON object is answered by what became of its fact: 200 new or repeat, 409 contradiction, 422 bad. Everything else
+ * is answered 200 when it was read to its end, with what was refused of it; facts before that may be written in several
+ * transactions. A body that is not what it says it is is 400, a kind that takes no text 415; nothing of it is written.
+ *
  * Connects when it is first driven; again, by itself, after a loss (requests in hand are answered 503, which leaves open
- * whether they were written: facts are unique, sending them again is harmless). All borrowed.
+ * whether they were written: facts are unique, sending them again is harmless). conninfo, schema and limits are copied,
+ * the others borrowed. Facts are written by the role of workers, when it is there.
+ *
+ * Memory: what waits (waiting_bytes), one body being unpacked (unpacked_bytes), and the rows of two transactions.
  */
 struct intake *intake_new(const char *conninfo, const char *schema, const struct program *program,
                           const struct settings *settings, const struct intake_limits *limits);

@@ -34,8 +34,10 @@ static int run_command(struct cli *cli, int argc, char **argv)
     const struct cli_command *command;
 
     if (strcmp(argv[0], "help") == 0) { /* accrete help [COMMAND] */
-        if (argc == 1)
+        if (argc == 1 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)
             return help(cli, NULL);
+        if (argc > 2)
+            return cli_misuse(cli, "help: wanted one command, got also \"%s\"", argv[2]);
         argv++;
         cli->wants_help = true;
     }

@@ -1,7 +1,7 @@
 #include "provenance.h"
 
+#include "columns.h"
 #include "facts.h"
-#include "formats/dump_json.h"
 #include "identity.h"
 #include "indexes.h"
 
@@ -53,9 +53,10 @@ static char *read_sql(const struct kind *kind)
     buf_printf(&sql,
                ", f._data, f._friends[1:%d], coalesce(cardinality(f._friends), 0)::int8, l.name, "
                "b.generation, "
-               "to_char(b.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') "
-               "FROM %s f LEFT JOIN batch b ON b.id = f._batch LEFT JOIN lifecycle l ON l.id = "
-               "b.lifecycle WHERE f._id = ANY ($1)",
+               "to_char(b.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), "
+               "e.host || ':' || e.pid FROM %s f LEFT JOIN batch b ON b.id = f._batch LEFT JOIN "
+               "lifecycle l ON l.id = b.lifecycle LEFT JOIN epoch e ON e.id = f._batch >> 32 WHERE "
+               "f._id = ANY ($1)",
                PROVENANCE_FRIENDS, kind->table);
     return sql.data;
 }
@@ -107,7 +108,9 @@ void provenance_clear(struct provenance *provenance)
 {
     for (int n = 0; n < provenance->count; n++) {
         free(provenance->nodes[n].fields);
+        free(provenance->nodes[n].label);
         free(provenance->nodes[n].lifecycle);
+        free(provenance->nodes[n].worker);
         free(provenance->nodes[n].at);
         free(provenance->nodes[n].friends);
         free(provenance->nodes[n].found);
@@ -166,12 +169,11 @@ static bool read_node(struct provenance *provenance, const struct kind *kind, co
         return true;
     struct provenance_node *node = &provenance->nodes[n];
     buf_reset(line);
-    dump_json_fields(line, kind, fact); /* begins with a comma, which the brace replaces */
-    if (line->size == 0)
-        buf_text(line, ",");
-    line->data[0] = '{';
-    buf_byte(line, '}');
+    fact_json(kind, fact, line);
     node->fields = acc_strdup(line->data);
+    buf_reset(line);
+    fact_label(kind, fact, line);
+    node->label = acc_strdup(line->data);
     node->is_read = true;
     node->has_data = !PQgetisnull(res, row, column);
     if (node->has_data)
@@ -183,6 +185,8 @@ static bool read_node(struct provenance *provenance, const struct kind *kind, co
     node->generation = PQgetisnull(res, row, column + 4) ? 0 : pg_get_int4(res, row, column + 4);
     node->at =
         acc_strdup(PQgetisnull(res, row, column + 5) ? "" : pg_get_text(res, row, column + 5));
+    node->worker =
+        acc_strdup(PQgetisnull(res, row, column + 6) ? "" : pg_get_text(res, row, column + 6));
     return true;
 }
 
@@ -232,13 +236,19 @@ static bool plan_once(struct provenance *provenance, struct acc_error *err)
     return pg_do(provenance->pg, "SET plan_cache_mode = force_generic_plan", NULL, err);
 }
 
-bool provenance_up(struct provenance *provenance, const uint8_t *id, int depth,
-                   struct acc_error *err)
+/* Other statements of the session are planned as they come. Returns ok, or false when that fails. */
+static bool plan_again(struct provenance *provenance, bool ok, struct acc_error *err)
+{
+    struct acc_error later;
+
+    return pg_do(provenance->pg, "RESET plan_cache_mode", NULL, ok ? err : &later) && ok;
+}
+
+static bool read_up(struct provenance *provenance, const uint8_t *id, int depth,
+                    struct acc_error *err)
 {
     int first = 0;
 
-    if (!plan_once(provenance, err))
-        return false;
     add_node(provenance, id, -1, 0);
     for (int level = 0; level <= depth && first < provenance->count; level++) {
         int last = provenance->count;
@@ -257,6 +267,13 @@ bool provenance_up(struct provenance *provenance, const uint8_t *id, int depth,
         first = last;
     }
     return true;
+}
+
+bool provenance_up(struct provenance *provenance, const uint8_t *id, int depth,
+                   struct acc_error *err)
+{
+    return plan_once(provenance, err) &&
+           plan_again(provenance, read_up(provenance, id, depth, err), err);
 }
 
 /* Down */
@@ -370,13 +387,11 @@ static bool follow_level(struct provenance *provenance, int first, int last, int
     return pg_finish(provenance->pg, ok ? err : &later) && ok;
 }
 
-bool provenance_down(struct provenance *provenance, const uint8_t *id, int depth, int page,
-                     const uint8_t *after, struct acc_error *err)
+static bool read_down(struct provenance *provenance, const uint8_t *id, int depth, int page,
+                      const uint8_t *after, struct acc_error *err)
 {
     int first = 0;
 
-    if (!read_found_kinds(provenance, err) || !plan_once(provenance, err))
-        return false;
     add_node(provenance, id, -1, 0);
     for (int level = 0; level <= depth && first < provenance->count; level++) {
         int last = provenance->count;
@@ -396,4 +411,11 @@ bool provenance_down(struct provenance *provenance, const uint8_t *id, int depth
         first = last;
     }
     return true;
+}
+
+bool provenance_down(struct provenance *provenance, const uint8_t *id, int depth, int page,
+                     const uint8_t *after, struct acc_error *err)
+{
+    return read_found_kinds(provenance, err) && plan_once(provenance, err) &&
+           plan_again(provenance, read_down(provenance, id, depth, page, after, err), err);
 }

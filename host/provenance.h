@@ -30,7 +30,9 @@ struct provenance_node {
     bool is_read;     /* false: there is no such fact */
     bool is_followed; /* its own links have been looked for */
     char *fields;     /* JSON object, owned */
+    char *label;      /* the same for people, one short line, owned */
     char *lifecycle;  /* who found it; NULL: ingested. Owned */
+    char *worker;     /* host:pid of who wrote it, owned */
     int32_t generation;
     char *at; /* UTC, owned */
     bool has_data;

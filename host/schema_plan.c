@@ -598,6 +598,10 @@ out:
     "packet, parked, replay, replay_bound, batch, tally_lifecycle, tally_kind, tally_reason, "     \
     "epoch"
 
+#define SEES_TOKENS                                                                                \
+    "(has_table_privilege($1, c.oid, 'SELECT') OR has_any_column_privilege($1, c.oid, 'SELECT') "  \
+    "OR has_table_privilege($1, c.oid, 'INSERT') OR has_table_privilege($1, c.oid, 'UPDATE'))"
+
 static const struct role {
     const char *suffix, *who;
     /* 'yes' when the role $1 lacks a right on a table that is there, or sees tokens */
@@ -606,14 +610,16 @@ static const struct role {
 } roles[] = {
     {"worker", "workers: they may read and add facts, no more",
      "SELECT 'yes' FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND "
-     "c.relkind = 'r' AND (c.relname = 'token') = (has_table_privilege($1, c.oid, 'SELECT') AND "
+     "c.relkind = 'r' AND CASE WHEN c.relname = 'token' THEN " SEES_TOKENS
+     " ELSE NOT (has_table_privilege($1, c.oid, 'SELECT') AND "
      "has_table_privilege($1, c.oid, 'INSERT') AND (c.relname <> ALL(string_to_array("
      "'" WRITABLE "', ', ')) OR (has_table_privilege($1, c.oid, 'UPDATE') AND "
-     "has_table_privilege($1, c.oid, 'DELETE')))) LIMIT 1",
+     "has_table_privilege($1, c.oid, 'DELETE')))) END LIMIT 1",
      "SELECT, INSERT", "UPDATE, DELETE"},
     {"reader", "readers: they may read",
      "SELECT 'yes' FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND "
-     "c.relkind = 'r' AND (c.relname = 'token') = has_table_privilege($1, c.oid, 'SELECT') LIMIT 1",
+     "c.relkind = 'r' AND CASE WHEN c.relname = 'token' THEN " SEES_TOKENS
+     " ELSE NOT has_table_privilege($1, c.oid, 'SELECT') END LIMIT 1",
      "SELECT", NULL},
 };
 

@@ -63,6 +63,7 @@ static void refresh(void *context)
     struct stat st;
     int64_t at_us;
 
+    api_meters(&front->api);
     if (board_version(front->api.board, BOARD_TOKENS) != front->tokens_version &&
         board_get(front->api.board, BOARD_TOKENS, &front->scratch, &front->tokens_version,
                   &at_us) &&

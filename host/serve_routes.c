@@ -3,14 +3,15 @@
  * ends this process at worst; the front answers for it, and the master starts another.
  */
 #include "reads.h"
-#include "serve_common.h"
-
+#include "schema.h"
 #include "script/script.h"
+#include "serve_common.h"
 
 #define READ_CONNECTIONS 4
 
 struct routes {
     struct serve serve;
+    char role[SCHEMA_ROLE_BYTES]; /* of its reads */
     struct reads *reads;
     struct intake *intake;
     struct http_watch *watch; /* of the intake's connection */
@@ -61,12 +62,13 @@ static bool open_routes(struct routes *routes, struct acc_error *err)
                                    .unpacked_bytes = settings->http.unpacked_bytes};
     struct reads_options reads = {.conninfo = options->conninfo,
                                   .schema = options->app->schema,
-                                  .role = "reader",
+                                  .role = routes->role,
                                   .connections = READ_CONNECTIONS,
                                   .connect_ms = settings->database.connect_timeout_ms,
                                   .statement_ms = settings->http.read_timeout_ms};
     struct http_options http;
 
+    schema_role_name(options->app->schema, "reader", routes->role);
     serve_http_options(&routes->serve, "routes", true, &http);
     routes->serve.server = http_server_new(&http, err);
     if (routes->serve.server == NULL || !script_load_routes(routes->serve.script, err))

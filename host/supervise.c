@@ -139,6 +139,7 @@ static void start_worker(struct master *master, struct place *place, int slot, b
                                          .page = master->page,
                                          .slot = slot,
                                          .wake_fds = master->wake,
+                                         .metrics = board_metrics(master->board),
                                          .is_quarantine = is_quarantine};
         int code = worker_main(&options);
         free(modules);

@@ -89,5 +89,8 @@ const char *api_reason(struct api_call *call, const json_t *body);
 /* Looks the request up in the table, checks role and parameters, and runs what belongs to where. The one handler of both. */
 void api_handle(struct api *api, enum api_where where, struct http_request *request);
 
+/* Front: adds what its server and intake have counted since the last call to the host's metrics. */
+void api_meters(struct api *api);
+
 /* GET /openapi.json for this program. */
 json_t *api_openapi(const struct program *program, const char *version);

@@ -10,7 +10,6 @@
 #include <time.h>
 
 #define PACKETS_MOST 64  /* read for one answer */
-#define SEARCH_MOST 256  /* packets of one bucket and lifecycle that are searched for an event */
 #define ROWS_MOST 100000 /* events of one packet: its limit is far below */
 #define CLAIMED_MOST 2048
 
@@ -267,7 +266,7 @@ bool event_queued(struct api_call *call, struct pg *pg, const struct lifecycle *
         struct queue_look look = {.lifecycles = &lifecycle->id,
                                   .lifecycle_count = 1,
                                   .bucket = (int16_t)bucket_of(fact, (int)buckets),
-                                  .most = SEARCH_MOST};
+                                  .most = EVENT_SEARCH_MOST};
         ok = queue_see(&look, pg, &packets, &count, err);
     }
     for (size_t i = 0; ok && !*found && i < count; i++) {

@@ -36,5 +36,10 @@ const struct cli_command cli_build = {
         "and flags; its path is printed. The compiler is $CC or cc. accrete run and accrete\n"
         "reload do this by themselves.",
     .options = (const struct cli_option[]){{0}},
+    .examples =
+        (const struct cli_example[]){
+            {"accrete build", "before accrete check, or to see the compiler's warnings"},
+            {0},
+        },
     .run = run,
 };

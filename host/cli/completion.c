@@ -273,13 +273,15 @@ static void zsh_arguments(const struct cli_command *command, FILE *out)
 
 static void write_zsh(FILE *out)
 {
-    fputs("#compdef accrete\n# zsh completion of accrete, made by accrete completion zsh\n\n"
-          "_accrete_kinds()\n{\n    local -a kinds\n"
-          "    kinds=(${(f)\"$(accrete completion ${opt_args[--app]:+--app ${opt_args[--app]}} "
-          "kinds 2>/dev/null)\"})\n    compadd -a kinds\n}\n\n"
-          "_accrete()\n{\n    local curcontext=$curcontext state line\n    typeset -A opt_args\n"
-          "    local -a commands\n    commands=(\n",
-          out);
+    fputs(
+        "#compdef accrete\n# zsh completion of accrete, made by accrete completion zsh\n\n"
+        "_accrete_kinds()\n{\n    local -a kinds\n"
+        "    app=${opt_args[--app]:-$app}\n"
+        "    kinds=(${(f)\"$(accrete completion ${app:+--app} $app kinds 2>/dev/null)\"})\n"
+        "    compadd -a kinds\n}\n\n"
+        "_accrete()\n{\n    local curcontext=$curcontext state line app\n    typeset -A opt_args\n"
+        "    local -a commands\n    commands=(\n",
+        out);
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
         if (cli_commands[i]->is_hidden)
             continue;
@@ -287,13 +289,15 @@ static void write_zsh(FILE *out)
         put_escaped(cli_commands[i]->summary, ":\\", out);
         fputs("'\n", out);
     }
-    fputs("        'help:shows the help of a command'\n    )\n    _arguments -C \\\n", out);
+    fputs("        'help:shows the help of a command'\n    )\n    _arguments -C -A '-*' \\\n", out);
     zsh_options(cli_common, out);
     fputs("            '--version[prints the version]' \\\n"
           "            '--help-config[prints every setting]' \\\n"
           "            '1:command:->command' '*::argument:->argument'\n"
           "    case $state in\n"
-          "    command) _describe command commands ;;\n    argument)\n        case $line[1] in\n"
+          "    command) _describe command commands ;;\n    argument)\n"
+          "        app=${opt_args[--app]} # behind the command there are others\n"
+          "        case $line[1] in\n"
           "        help) _describe command commands ;;\n",
           out);
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
@@ -307,10 +311,16 @@ static void write_zsh(FILE *out)
         zsh_arguments(command, out);
         fputs("            && return\n            ;;\n", out);
     }
-    fputs("        esac\n        ;;\n    esac\n}\n\n_accrete \"$@\"\n", out);
+    /* found in fpath the file is the function; sourced it says which function is meant */
+    fputs("        esac\n        ;;\n    esac\n}\n\n"
+          "if [[ ${funcstack[1]} = _accrete ]]; then\n    _accrete \"$@\"\n"
+          "else\n    compdef _accrete accrete\nfi\n",
+          out);
 }
 
 /* fish */
+
+#define FISH_KINDS "'(__accrete_kinds)'"
 
 static void fish_option(const struct cli_option *option, const char *condition, FILE *out)
 {
@@ -320,7 +330,7 @@ static void fish_option(const struct cli_option *option, const char *condition, 
     if (option->words != NULL)
         fprintf(out, " -x -a '%s'", option->words);
     else if (option->type == CLI_KIND)
-        fputs(" -x -a '(accrete completion kinds 2>/dev/null)'", out);
+        fputs(" -x -a " FISH_KINDS, out);
     else if (option->type == CLI_FILE)
         fputs(" -r -F", out);
     else if (option->type == CLI_DIR)
@@ -357,8 +367,7 @@ static void fish_command(const struct cli_command *command, FILE *out)
         has_file |= command->arguments[i].type == CLI_FILE;
     }
     if (has_kind)
-        fprintf(out, "complete -c accrete%s -a '(accrete completion kinds 2>/dev/null)'\n",
-                condition);
+        fprintf(out, "complete -c accrete%s -a " FISH_KINDS "\n", condition);
     if (has_file)
         fprintf(out, "complete -c accrete%s -F\n", condition);
     if (*words != '\0')
@@ -369,15 +378,25 @@ static void fish_command(const struct cli_command *command, FILE *out)
 
 static void write_fish(FILE *out)
 {
-    fputs("# fish completion of accrete, made by accrete completion fish\n"
-          "complete -c accrete -f\n",
+    fputs("# fish completion of accrete, made by accrete completion fish\n\n"
+          "function __accrete_kinds\n"
+          "    set -l words (commandline -opc)\n"
+          "    set -l app\n"
+          "    for i in (seq 2 (count $words))\n"
+          "        test $words[$i] != --app; or set app --app $words[(math $i + 1)]\n"
+          "    end\n"
+          "    accrete completion $app kinds 2>/dev/null\n"
+          "end\n\ncomplete -c accrete -f\n",
           out);
     for (const struct cli_option *o = cli_common; o->name != NULL; o++)
         fish_option(o, "", out);
     fputs("complete -c accrete -n __fish_use_subcommand -l version -d 'prints the version'\n"
           "complete -c accrete -n __fish_use_subcommand -l help-config -d 'prints every setting'\n"
-          "complete -c accrete -n __fish_use_subcommand -a help -d 'shows the help of a command'\n",
+          "complete -c accrete -n __fish_use_subcommand -a help -d 'shows the help of a command'\n"
+          "complete -c accrete -n '__fish_seen_subcommand_from help' -a '",
           out);
+    put_command_names(out);
+    fputs("'\n", out);
     for (size_t i = 0; cli_commands[i] != NULL; i++)
         if (!cli_commands[i]->is_hidden)
             fish_command(cli_commands[i], out);
@@ -443,6 +462,8 @@ const struct cli_command cli_completion = {
     .examples =
         (const struct cli_example[]){
             {"source <(accrete completion bash)", "in ~/.bashrc, where it is not installed"},
+            {"source <(accrete completion zsh)", "in ~/.zshrc, behind compinit"},
+            {"accrete completion fish | source", "in ~/.config/fish/config.fish"},
             {0},
         },
     .run = run,

@@ -2,8 +2,8 @@
 #include "cli/explain.h"
 
 #include "cli/show.h"
-#include "dry_run.h"
-#include "schema.h"
+#include "dry_run_guard.h"
+#include "native.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,18 +11,11 @@
 #define LIMIT_DEFAULT 20
 #define LINE_WIDTH 120
 
-static const char *const outcomes[] = {
-    [OUTCOME_NONE] = "none",    [OUTCOME_READY] = "ready", [OUTCOME_EARLY] = "early",
-    [OUTCOME_LATE] = "late",    [OUTCOME_EMPTY] = "empty", [OUTCOME_FOUND] = "found",
-    [OUTCOME_FAILED] = "failed"};
-
 struct why {
     struct cli *cli;
     struct work *work;
     struct lifecycle *lifecycle;
     const uint8_t *id;
-    struct dry_run run;
-    size_t limit; /* facts listed of each kind */
 };
 
 /* What the queue knows of the event: nothing when it is done, or waits in a packet. */
@@ -46,99 +39,6 @@ static bool add_parked(const struct why *why, json_t *answer, struct acc_error *
                                       pg_get_text(res, 0, 2), "last", pg_get_text(res, 0, 3)));
     PQclear(res);
     return true;
-}
-
-static json_t *json_fact(const struct kind *kind, const struct acc_row *row)
-{
-    struct buf fields = {0};
-
-    fact_json(kind, row, &fields);
-    json_t *one = json_pack("{s:s, s:o}", "id", fact_id_text(row->id), "fields",
-                            json_loadb(fields.data, fields.size, JSON_ALLOW_NUL, NULL));
-    buf_clear(&fields);
-    return one;
-}
-
-/* {kind: {"count": n, "facts": [...]}} */
-static json_t *json_friends(const struct why *why)
-{
-    const struct batch *batch = why->run.batch;
-    json_t *friends = json_object();
-
-    for (size_t k = 0; k < batch->program->catalog.count; k++) {
-        const struct kind *kind = batch->program->catalog.kinds[k];
-        bool is_mirror = batch->mirrors[k].kind != NULL;
-        const struct acc_rows *rows = is_mirror ? &batch->mirrors[k].rows : &batch->friends[k];
-        json_t *facts = json_array();
-
-        for (uint32_t i = 0; i < rows->count && i < why->limit; i++)
-            json_array_append_new(facts, json_fact(kind, rows_at(rows, i)));
-        if (rows->count > 0)
-            json_object_set_new(
-                friends, kind->name,
-                json_pack("{s:I, s:O}", "count", (json_int_t)rows->count, "facts", facts));
-        json_decref(facts);
-    }
-    return friends;
-}
-
-/* {kind: {"new": n, "known": n, "facts": [...]}} */
-static json_t *json_finds(const struct why *why)
-{
-    const struct batch *batch = why->run.batch;
-    json_t *finds = json_object();
-
-    for (size_t k = 0; k < batch->program->catalog.count; k++) {
-        const struct kind *kind = batch->program->catalog.kinds[k];
-        size_t room = batch->finds[k].count;
-        const struct acc_row **rows = acc_alloc(room * sizeof(struct acc_row *) + 1);
-        bool *is_new = acc_alloc(room + 1);
-        size_t count = dry_run_finds(&why->run, kind, rows, is_new);
-        json_t *facts = json_array();
-        size_t fresh = 0;
-
-        for (size_t i = 0; i < count; i++) {
-            fresh += is_new[i];
-            if (i >= why->limit)
-                continue;
-            json_t *one = json_fact(kind, rows[i]);
-            json_object_set_new(one, "is_new", json_boolean(is_new[i]));
-            json_array_append_new(facts, one);
-        }
-        if (count > 0)
-            json_object_set_new(finds, kind->name,
-                                json_pack("{s:I, s:I, s:O}", "new", (json_int_t)fresh, "known",
-                                          (json_int_t)(count - fresh), "facts", facts));
-        json_decref(facts);
-        free(rows);
-        free(is_new);
-    }
-    return finds;
-}
-
-static void set_text(json_t *answer, const char *name, const char *text)
-{
-    json_object_set_new(answer, name, text == NULL ? json_null() : json_string(text));
-}
-
-static json_t *answer_of(const struct why *why)
-{
-    const struct dry_run *run = &why->run;
-    json_t *answer = json_pack("{s:s, s:s, s:s, s:s}", "lifecycle", why->lifecycle->name, "kind",
-                               why->lifecycle->on->name, "id", fact_id_text(why->id), "outcome",
-                               outcomes[run->outcome]);
-
-    set_text(answer, "reason", run->reason);
-    set_text(answer, "error", run->error);
-    set_text(answer, "trace", run->trace);
-    json_object_set_new(answer, "friends", json_friends(why));
-    json_object_set_new(answer, "find_count", json_integer(run->find_count));
-    json_object_set_new(answer, "finds", json_finds(why));
-    json_object_set_new(answer, "us",
-                        json_pack("{s:I, s:I, s:I}", "friends", (json_int_t)run->friends_us,
-                                  "process", (json_int_t)run->process_us, "known",
-                                  (json_int_t)run->settle_us));
-    return answer;
 }
 
 /* Text, from the same answer */
@@ -210,32 +110,42 @@ static void print_finds(const json_t *answer)
     }
 }
 
+static const char *meaning_of(const json_t *answer)
+{
+    static const char *const meanings[][2] = {{"early", "abort_early ended it"},
+                                              {"late", "abort_late ended it"},
+                                              {"empty", "it ran and found nothing"},
+                                              {"found", "it ran and found facts"}};
+    const char *outcome = text_of(answer, "outcome");
+
+    for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
+        if (strcmp(meanings[i][0], outcome) == 0)
+            return meanings[i][1];
+    /* A process that was stopped or crashed has no times. */
+    return json_is_null(json_object_get(answer, "us")) ? "it was cut short" : "it raised an error";
+}
+
 static int print_text(const struct why *why, json_t *answer)
 {
-    static const char *const meanings[] = {[OUTCOME_EARLY] = "abort_early ended it",
-                                           [OUTCOME_LATE] = "abort_late ended it",
-                                           [OUTCOME_EMPTY] = "it ran and found nothing",
-                                           [OUTCOME_FOUND] = "it ran and found facts",
-                                           [OUTCOME_FAILED] = "it raised an error"};
-    const char *meaning = meanings[why->run.outcome];
+    const char *meaning = meaning_of(answer);
     json_t *parked = json_object_get(answer, "parked");
     json_t *us = json_object_get(answer, "us");
 
     printf("%s on %s %.*s\n", why->lifecycle->name, why->lifecycle->on->name, SHOW_ID_DIGITS,
            text_of(answer, "id"));
-    printf("outcome: %s%s%s\n", text_of(answer, "outcome"), meaning == NULL ? "" : ", ",
-           meaning == NULL ? "" : meaning);
-    if (why->run.reason != NULL)
-        printf("reason: %s\n", why->run.reason);
-    if (why->run.error != NULL)
-        printf("error: %s\n", why->run.error);
-    if (why->run.trace != NULL && why->run.trace[0] != '\0')
-        printf("%s\n", why->run.trace);
+    printf("outcome: %s, %s\n", text_of(answer, "outcome"), meaning);
+    if (text_of(answer, "reason") != NULL)
+        printf("reason: %s\n", text_of(answer, "reason"));
+    if (text_of(answer, "error") != NULL)
+        printf("error: %s\n", text_of(answer, "error"));
+    if (text_of(answer, "trace") != NULL && text_of(answer, "trace")[0] != '\0')
+        printf("%s\n", text_of(answer, "trace"));
     print_friends(answer);
     print_finds(answer);
-    printf("time: friends %.3f ms, process %.3f ms, what is known %.3f ms\n",
-           (double)number_of(us, "friends") / 1000, (double)number_of(us, "process") / 1000,
-           (double)number_of(us, "known") / 1000);
+    if (json_is_object(us))
+        printf("time: friends %.3f ms, process %.3f ms, what is known %.3f ms\n",
+               (double)number_of(us, "friends") / 1000, (double)number_of(us, "process") / 1000,
+               (double)number_of(us, "known") / 1000);
     if (parked != NULL)
         printf("in the queue it is %s since %s after %d attempts: %s\n", text_of(parked, "state"),
                text_of(parked, "last"), (int)number_of(parked, "attempts"),
@@ -246,15 +156,30 @@ static int print_text(const struct why *why, json_t *answer)
 
 static int run_it(struct why *why)
 {
+    struct work *work = why->work;
+    char *native = native_dir(&work->app);
+    struct dry_run_order order = {.settings = &work->app.settings,
+                                  .conninfo = work->session.conninfo,
+                                  .schema = work->app.schema,
+                                  .modules_dir = work->app.dir,
+                                  .native_dir = native,
+                                  .lifecycle = why->lifecycle->name,
+                                  .listed = (size_t)cli_number(why->cli, "limit", LIMIT_DEFAULT),
+                                  .limit_ms = DRY_RUN_LIMIT_MS,
+                                  .memory_bytes = DRY_RUN_MEMORY_BYTES};
     struct acc_error err;
 
-    if (!dry_run_event(&why->run, why->lifecycle, why->id, &err))
-        return cli_fail(why->cli, &err);
-    json_t *answer = answer_of(why);
-    if (!add_parked(why, answer, &err)) {
+    memcpy(order.id, why->id, sizeof(order.id));
+    json_t *answer = dry_run_guarded(&order, &err);
+    free(native);
+    if (answer == NULL || !add_parked(why, answer, &err)) {
         json_decref(answer);
         return cli_fail(why->cli, &err);
     }
+    if (json_is_true(json_object_get(answer, "is_stale")))
+        cli_note(why->cli, "the modules have changed: what runs here is not what the workers run");
+    json_object_del(answer, "is_stale");
+    json_object_set_new(answer, "kind", json_string(why->lifecycle->on->name));
     return cli_has(why->cli, "json") ? cli_print_json(why->cli, answer) : print_text(why, answer);
 }
 
@@ -283,19 +208,7 @@ int explain_why_not(struct cli *cli, struct work *work, const char *lifecycle,
                     const struct kind *kind, const uint8_t *id)
 {
     struct why why = {.cli = cli, .work = work, .id = id};
-    struct acc_error err;
 
-    why.limit = (size_t)cli_number(cli, "limit", LIMIT_DEFAULT);
     why.lifecycle = find_lifecycle(cli, &work->program, lifecycle, kind);
-    if (why.lifecycle == NULL)
-        return CLI_MISUSE;
-    if (!schema_bind(&work->session.pg, &work->program, &err)) {
-        if (err.code != ACC_ESTALE)
-            return cli_fail(cli, &err);
-        cli_note(cli, "the modules have changed: what runs here is not what the workers run");
-    }
-    dry_run_init(&why.run, &work->app.settings, &work->program, &work->session.pg);
-    int code = run_it(&why);
-    dry_run_clear(&why.run);
-    return code;
+    return why.lifecycle == NULL ? CLI_MISUSE : run_it(&why);
 }

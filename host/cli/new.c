@@ -1,8 +1,9 @@
-/* accrete new: a working small app, or a kind or lifecycle inside one. */
+/* accrete new: a working small app, or a kind, lifecycle or route inside one. */
 #include "base/buf.h"
 #include "base/files.h"
 #include "cli/commands.h"
 #include "cli/work.h"
+#include "script/script.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define TEMPLATES "host/cli/new/"
+#define ROUTE_TEMPLATE "host/cli/new_route.lua"
 #define PARTS_MAX 16 /* kinds of --finds, fields of --fields */
 
 /* Writing. Nothing that is there is touched. */
@@ -438,31 +440,78 @@ static int new_lifecycle(struct cli *cli, const char *name)
     return exit_code;
 }
 
+/* A new route */
+
+/* The template with the route's name and the kind it shows, which gets its mark between two @. */
+static void add_route(struct buf *text, const char *route, const char *kind)
+{
+    size_t size;
+    const char *at = files_get(ROUTE_TEMPLATE, &size);
+
+    for (const char *mark; (mark = strchr(at, '@')) != NULL; at = strchr(mark + 1, '@') + 1) {
+        buf_add(text, at, (size_t)(mark - at));
+        buf_text(text, strncmp(mark, "@ROUTE@", 7) == 0 ? route : kind);
+    }
+    buf_text(text, at);
+}
+
+static int new_route(struct cli *cli, const char *name)
+{
+    const char *given = cli_value(cli, "on");
+    struct buf text = {0};
+    struct work work;
+    int exit_code;
+
+    if (script_route_is_reserved(name))
+        return cli_misuse(cli, "the host's own paths begin with /%s; give the route another name",
+                          name);
+    if (!work_open(cli, &work, WORK_KINDS, &exit_code))
+        return exit_code;
+    struct sketch sketch = {.cli = cli, .app = &work.app, .catalog = &work.program.catalog};
+    const struct kind *kind =
+        given == NULL ? work.program.catalog.kinds[0] : kind_named(&sketch, "on", given);
+    exit_code = CLI_MISUSE;
+    if (kind != NULL) {
+        add_route(&text, name, kind->name);
+        exit_code = write_module(cli, &work.app, "routes", name, &text);
+    }
+    buf_clear(&text);
+    work_close(&work);
+    return exit_code;
+}
+
 static int run(struct cli *cli)
 {
-    bool is_kind = strcmp(cli->argv[0], "kind") == 0;
-    bool is_lifecycle = strcmp(cli->argv[0], "lifecycle") == 0;
+    static const struct {
+        const char *what;
+        int (*make)(struct cli *cli, const char *name);
+    } parts[] = {{"kind", new_kind}, {"lifecycle", new_lifecycle}, {"route", new_route}};
+    int (*make)(struct cli * cli, const char *name) = NULL;
     struct acc_error err;
 
-    if (!is_kind && !is_lifecycle)
-        return cli->argc == 1 ? new_app(cli)
-                              : cli_misuse(cli, "wanted kind NAME or lifecycle NAME, got \"%s\"",
-                                           cli->argv[0]);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (strcmp(cli->argv[0], parts[i].what) == 0)
+            make = parts[i].make;
+    if (make == NULL)
+        return cli->argc == 1
+                   ? new_app(cli)
+                   : cli_misuse(cli, "wanted kind NAME, lifecycle NAME or route NAME, got \"%s\"",
+                                cli->argv[0]);
     if (cli->argc != 2)
         return cli_misuse(cli, "wanted a name behind \"%s\"", cli->argv[0]);
     if (!name_check("NAME", cli->argv[1], &err))
         return cli_misuse(cli, "%s", err.text);
-    return is_kind ? new_kind(cli, cli->argv[1]) : new_lifecycle(cli, cli->argv[1]);
+    return make(cli, cli->argv[1]);
 }
 
 const struct cli_command cli_new = {
     .name = "new",
-    .summary = "makes a small app that works, or a kind or lifecycle in one",
-    .usage = "NAME | kind NAME | lifecycle NAME --on KIND --finds KIND",
+    .summary = "makes a small app that works, or a kind, lifecycle or route in one",
+    .usage = "NAME | kind NAME | lifecycle NAME --on KIND --finds KIND | route NAME",
     .help =
         "Makes a new folder NAME, an app that runs at once; or, inside an app, one file. What is\n"
         "there already is never touched. A new lifecycle loads and passes accrete check; what\n"
-        "follows from its fact is yours to write.",
+        "follows from its fact is yours to write. A new route serves facts of a kind at /NAME.",
     .argc_min = 1,
     .argc_max = 2,
     .arguments =
@@ -473,7 +522,9 @@ const struct cli_command cli_new = {
     .options =
         (const struct cli_option[]){
             {"fields", 0, CLI_TEXT, "NAME:TYPE,...", .help = "of a kind: its fields"},
-            {"on", 0, CLI_KIND, "KIND", .help = "of a lifecycle: the kind whose new facts wake it"},
+            {"on", 0, CLI_KIND, "KIND",
+             .help =
+                 "of a lifecycle: the kind whose new facts wake it; of a route: what it serves"},
             {"friends", 0, CLI_TEXT, "KIND.FIELD,...",
              .help = "of a lifecycle: what it looks up, by which field"},
             {"finds", 0, CLI_TEXT, "KIND,...", .help = "of a lifecycle: the kinds it finds"},
@@ -485,6 +536,7 @@ const struct cli_command cli_new = {
             {"accrete new kind edge --fields from:int8,to:int8", "a kind, inside an app"},
             {"accrete new lifecycle edge_extends_path --on edge --friends path.to --finds path",
              "a lifecycle, inside an app"},
+            {"accrete new route paths --on path", "HTTP, inside an app"},
             {0},
         },
     .run = run,

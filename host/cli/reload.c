@@ -108,5 +108,10 @@ const struct cli_command cli_reload = {
             {"json", 0, CLI_SWITCH, .help = "the generation as JSON on stdout"},
             {0},
         },
+    .examples =
+        (const struct cli_example[]){
+            {"accrete reload", "after an edit; accrete check says more of what is wrong"},
+            {0},
+        },
     .run = run,
 };

@@ -58,5 +58,11 @@ const struct cli_command cli_stop = {
             {"timeout", 't', CLI_TIME, "TIME", .help = "waits no longer than this"},
             {0},
         },
+    .examples =
+        (const struct cli_example[]){
+            {"accrete stop --timeout 1m", "waits a minute for running batches to end"},
+            {"accrete stop && accrete backup family.accrete", "keeps all that was done"},
+            {0},
+        },
     .run = run,
 };

@@ -29,5 +29,10 @@ const struct cli_command cli_version = {
             {"json", 0, CLI_SWITCH, .help = "also of what it is made with"},
             {0},
         },
+    .examples =
+        (const struct cli_example[]){
+            {"accrete version --json", "with the versions of what it is made with"},
+            {0},
+        },
     .run = run,
 };

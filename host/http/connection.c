@@ -44,7 +44,8 @@ static void on_close(void *data)
 
     h2o_timeout_unlink(&connection->patience);
     h2o_linklist_unlink(&connection->all);
-    h2o_linklist_unlink(&connection->returned);
+    if (h2o_linklist_is_linked(&connection->returned))
+        h2o_linklist_unlink(&connection->returned);
     server->counts.body_bytes_now -= connection->counted_bytes;
     server->counts.connections--;
     connection_at_work(connection, false);
@@ -229,7 +230,7 @@ static void on_patience(h2o_timeout_entry_t *entry)
     switch (connection->state) {
     case CONNECTION_HANDSHAKE:
     case CONNECTION_CLOSING:
-        connection_cut(connection, true);
+        connection_cut(connection);
         break;
     case CONNECTION_HEAD:
         if (connection->head.seen == 0) {
@@ -397,14 +398,18 @@ void connection_new(struct http_listener *listener, h2o_socket_t *socket)
     h2o_socket_ssl_handshake(socket, connection->tls, NULL, on_handshake);
 }
 
-void connection_cut(struct connection *connection, bool is_hard)
+void connection_break(struct connection *connection)
 {
-    int fd = h2o_socket_get_fd(connection->socket);
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
-    if (is_hard)
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    shutdown(fd, SHUT_RDWR);
+    setsockopt(h2o_socket_get_fd(connection->socket), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    if (connection->tls != NULL)
+        connection_cut(connection); /* else TLS would say a proper goodbye */
+}
+
+void connection_cut(struct connection *connection)
+{
+    shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
 }
 
 /* Drops who takes nothing of an answer; a connection that says nothing at first does not keep others waiting. */
@@ -421,7 +426,8 @@ static void look_at(struct connection *connection, int64_t now_us)
     } else if (now_us - connection->written_us > server->options.write_ms * 1000) {
         server->counts.dropped_writers++;
         connection->written_us = now_us;
-        connection_cut(connection, true);
+        connection_break(connection);
+        connection_cut(connection);
     }
 }
 
@@ -476,7 +482,7 @@ void connections_close_all(struct http_server *server)
         struct connection *connection = H2O_STRUCT_FROM_MEMBER(struct connection, all, link);
 
         if (connection->state != CONNECTION_ANSWER)
-            connection_cut(connection, false);
+            connection_cut(connection);
     }
     close_each(server, is_open);
 }

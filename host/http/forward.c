@@ -65,12 +65,8 @@ static void send_more(struct forward *forward)
         state = forward->is_broken ? H2O_SEND_STATE_ERROR : H2O_SEND_STATE_FINAL;
     if (state == H2O_SEND_STATE_IN_PROGRESS && piece.len == 0)
         return;
-    if (state == H2O_SEND_STATE_ERROR) {
-        struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
-        setsockopt(h2o_socket_get_fd(forward->request->connection->socket), SOL_SOCKET, SO_LINGER,
-                   &reset, sizeof(reset));
-    }
+    if (state == H2O_SEND_STATE_ERROR)
+        connection_break(forward->request->connection);
     h2o_send(forward->request->req, &piece, piece.len > 0, state);
 }
 
@@ -116,8 +112,10 @@ static int on_body(h2o_http1client_t *client, const char *error)
     http_timer_set(forward->silence, error == NULL ? forward->limit_ms : -1);
     if (error != NULL) {
         forward->is_broken = is_cut(forward, error);
-        forward->rest = client->sock->input;
-        h2o_buffer_init(&client->sock->input, &h2o_socket_buffer_prototype);
+        if (!forward->is_broken) { /* else it may hold what is no body */
+            forward->rest = client->sock->input;
+            h2o_buffer_init(&client->sock->input, &h2o_socket_buffer_prototype);
+        }
         forward->client = NULL;
     }
     if (forward->sending.bytes_inflight == 0) {

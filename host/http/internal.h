@@ -140,8 +140,10 @@ void connections_return(struct http_server *server); /* takes up those of this t
 void connections_sweep(void *server);
 void connections_close_idle(struct http_server *server);
 void connections_close_all(struct http_server *server);
-/* Ends a connection from outside: h2o notices when it reads or writes next. is_hard: the client is to see a reset. */
-void connection_cut(struct connection *connection, bool is_hard);
+/* Ends a connection from outside: h2o notices when it reads or writes next. */
+void connection_cut(struct connection *connection);
+/* When h2o closes it, the client sees that the body is not whole. */
+void connection_break(struct connection *connection);
 
 /* linger.c: reads what a refused client still sends, so that it gets to read the refusal. */
 void linger_begin(struct http_server *server, int fd);

@@ -125,6 +125,8 @@ struct http_server *http_server_new(const struct http_options *options, struct a
 
 void http_server_free(struct http_server *server)
 {
+    h2o_multithread_queue_t *queue;
+
     if (server == NULL)
         return;
     server->is_draining = true;
@@ -137,7 +139,9 @@ void http_server_free(struct http_server *server)
     h2o_timeout_dispose(server->loop, &server->patience);
     h2o_timeout_dispose(server->loop, &server->client_patience);
     h2o_timeout_dispose(server->loop, &server->linger_patience);
+    queue = server->context.queue;
     h2o_context_dispose(&server->context);
+    free(queue); /* h2o closes it and forgets it */
     h2o_config_dispose(&server->config);
     h2o_evloop_destroy(server->loop);
     access_close(&server->access);
@@ -181,7 +185,7 @@ bool http_server_turn(struct http_server *server, int wait_ms)
 void http_server_drain(struct http_server *server)
 {
     server->is_draining = true;
-    h2o_context_request_shutdown(&server->context);
+    server->context.shutdown_requested = 1; /* h2o's own function also sets timers for HTTP/2 */
     listeners_close(server);
     connections_close_idle(server);
 }

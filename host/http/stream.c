@@ -148,16 +148,13 @@ void http_stream_send_shared(struct http_stream *stream, const void *data, size_
 
 void http_stream_abort(struct http_stream *stream)
 {
-    struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
     if (stream->is_over && !stream->is_busy)
         return;
+    connection_break(stream->request->connection);
     if (stream->is_busy) {
         stream->is_over = true;
-        connection_cut(stream->request->connection, true);
-        return;
+        connection_cut(stream->request->connection);
+    } else {
+        end(stream, H2O_SEND_STATE_ERROR);
     }
-    setsockopt(h2o_socket_get_fd(stream->request->connection->socket), SOL_SOCKET, SO_LINGER,
-               &reset, sizeof(reset));
-    end(stream, H2O_SEND_STATE_ERROR);
 }

@@ -661,6 +661,8 @@ bool pg_end(struct pg *pg, struct acc_error *err)
             if (ok)
                 acc_fail(err, ACC_ELOST, "the connection to the database is lost: %s",
                          PQerrorMessage(pg->conn));
+            if (ok && err != NULL)
+                trim(err->text);
             return false;
         }
     }

@@ -125,18 +125,19 @@ static int l_csv_reader(lua_State *L)
     return 1;
 }
 
-/* Raises "people.csv line 4, column 2: …"; column 0: the whole record. Closes the reader. */
+/* Raises "people.csv line 4, column 2: …"; 0 is left out. Closes the reader. */
 static int fail(lua_State *L, struct reader *reader, int64_t line, size_t column,
                 struct acc_error *err)
 {
     char place[64] = "";
 
+    if (line > 0)
+        snprintf(place, sizeof(place), " line %lld", (long long)line);
     if (column > 0)
-        snprintf(place, sizeof(place), ", column %zu", column);
+        snprintf(place + strlen(place), sizeof(place) - strlen(place), ", column %zu", column);
     lua_getfenv(L, 1);
     lua_rawgeti(L, -1, ENV_SOURCE);
-    acc_fail_prefix(err, "%s line %lld%s", reader->text == NULL ? lua_tostring(L, -1) : "CSV",
-                    (long long)line, place);
+    acc_fail_prefix(err, "%s%s", reader->text == NULL ? lua_tostring(L, -1) : "CSV", place);
     reader_close(reader);
     return lua_raise(L, err);
 }
@@ -162,7 +163,7 @@ static bool take_record(lua_State *L, struct reader *reader)
         if (lines == LINES_TOO_LONG)
             acc_fail(&err, ACC_ELIMIT, "wanted lines of at most %d bytes", RECORD_MAX);
         if (lines != LINES_ONE)
-            fail(L, reader, number, 0, &err);
+            fail(L, reader, lines == LINES_FAILED ? 0 : number, 0, &err);
         if (!was_open)
             reader->first = number;
         switch (cells_line(&reader->cells, line, size, &err)) {

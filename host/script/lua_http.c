@@ -1,9 +1,9 @@
 /* accrete.http: requests of a server's loop into Lua, answers out of it. lua/accrete/http.lua puts coroutines on top. */
 #include "script/lua_http.h"
 
-#include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/router.h"
 #include "script/lua_error.h"
 #include "script/lua_tools.h"
 #include "script/script_internal.h"
@@ -309,23 +309,17 @@ static int l_add_route(lua_State *L)
     return 1;
 }
 
-/* reserved() -> set of first parts of the host's own paths; nil outside of an app's routes */
-static int l_reserved(lua_State *L)
+/* is_app(): whether these are an app's routes, beside the host's own */
+static int l_is_app(lua_State *L)
 {
-    if (!self(L)->is_app)
-        return 0;
-    lua_newtable(L);
-    for (size_t i = 0; i < api_route_count; i++) {
-        const char *first = api_routes[i].pattern + 1;
-        lua_pushlstring(L, first, strcspn(first, "/."));
-        lua_pushboolean(L, 1);
-        lua_rawset(L, -3);
-        lua_pushlstring(L, first, strcspn(first, "/"));
-        lua_pushboolean(L, 1);
-        lua_rawset(L, -3);
-    }
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, "ui");
+    lua_pushboolean(L, self(L)->is_app);
+    return 1;
+}
+
+/* is_reserved(name): whether the host's own paths begin with /name */
+static int l_is_reserved(lua_State *L)
+{
+    lua_pushboolean(L, script_route_is_reserved(luaL_checkstring(L, 1)));
     return 1;
 }
 
@@ -526,7 +520,8 @@ int luaopen_accrete_http_c(lua_State *L)
         {"answer", l_answer},
         {"answer_error", l_answer_error},
         {"add_route", l_add_route},
-        {"reserved", l_reserved},
+        {"is_app", l_is_app},
+        {"is_reserved", l_is_reserved},
         {"is_serving", l_is_serving},
         {"bind", l_bind},
         {"now", l_now},

@@ -158,8 +158,7 @@ static int l_wake(lua_State *L)
         count = push_description(L, wake->res);
     else {
         count = push_rows(L, wake);
-        lua_insert(L, -1 - count); /* drops the link from between */
-        lua_remove(L, -1 - count);
+        lua_remove(L, -1 - count); /* the link */
     }
     lua_call(L, 2 + count, 0);
     return 0;

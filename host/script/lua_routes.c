@@ -1,11 +1,13 @@
 /* An app's routes/ folder: loaded and checked, and served by the routes process. */
+#include "api/api.h"
 #include "base/files.h"
-#include "formats/ndjson.h"
+#include "formats/values.h"
 #include "identity.h"
 #include "script/lua_error.h"
 #include "script/lua_http.h"
 #include "script/script_internal.h"
 
+#include <jansson.h>
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,20 @@ static bool load_file(struct script *script, const char *name, struct acc_error 
     char sha[65];
 
     return script_load_chunk(script, "routes", name, 0, sha, err);
+}
+
+bool script_route_is_reserved(const char *name)
+{
+    size_t size = strlen(name);
+
+    if (size == 0 || strcmp(name, "ui") == 0)
+        return true;
+    for (size_t i = 0; i < api_route_count; i++) {
+        const char *first = api_routes[i].pattern + 1;
+        if (strncmp(first, name, size) == 0 && strchr("/.", first[size]) != NULL)
+            return true; /* strchr finds the end as well */
+    }
+    return false;
 }
 
 bool script_load_routes(struct script *script, struct acc_error *err)
@@ -85,40 +101,50 @@ static struct lua_http *self(lua_State *L)
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-static struct acc_rows *rows_of(void *context, const struct kind *kind)
+/* The id of the fact whose unique fields object has. */
+static bool identify(const struct catalog *catalog, const struct kind *kind, json_t *object,
+                     uint8_t id[16], struct acc_error *err)
 {
-    (void)kind;
-    return context;
+    struct acc_heap heap;
+    struct acc_rows rows = {0};
+    struct values_target target = {.catalog = catalog, .heap = &heap, .value_bytes = INT32_MAX};
+    bool ok = true;
+
+    heap_init(&heap, 1); /* the intake of this process has the other part */
+    rows_init(&rows, kind, 1);
+    struct acc_row *row = rows_add(&rows, err);
+    for (size_t f = 0; ok && row != NULL && f < kind->field_count; f++) {
+        if (kind->fields[f].is_unique)
+            ok = values_set_json(&target, kind, f, json_object_get(object, kind->fields[f].name),
+                                 row, err);
+    }
+    if (ok && row != NULL) {
+        row_normalise(kind, row);
+        identity_set(kind, row);
+        memcpy(id, row->id, 16);
+    }
+    rows_clear(&rows);
+    heap_reset(&heap);
+    return ok && row != NULL;
 }
 
-/* identity(number of the kind, one fact as JSON) -> its id */
+/* identity(number of the kind, its unique fields as JSON) -> the fact's id */
 int lua_http_identity(lua_State *L)
 {
     size_t size;
     const struct catalog *catalog = self(L)->catalog;
     const struct kind *kind = catalog->kinds[luaL_checkinteger(L, 1)];
-    const char *line = luaL_checklstring(L, 2, &size);
-    const struct kind *of;
-    struct acc_heap heap;
-    struct acc_rows rows = {0};
-    struct acc_error err;
+    const char *text = luaL_checklstring(L, 2, &size);
+    struct acc_error err = {0};
+    uint8_t id[16];
+    json_t *object = json_loadb(text, size, JSON_ALLOW_NUL, NULL);
+    bool ok = object != NULL && identify(catalog, kind, object, id, &err);
 
-    heap_init(&heap, 1); /* the intake of this process has the other part */
-    rows_init(&rows, kind, 1);
-    struct values_target target = {.catalog = catalog,
-                                   .heap = &heap,
-                                   .rows = rows_of,
-                                   .context = &rows,
-                                   .value_bytes = INT32_MAX};
-    bool ok = ndjson_line(&target, kind, line, size, &of, &err);
-    if (ok) {
-        row_normalise(kind, rows_at(&rows, 0));
-        identity_set(kind, rows_at(&rows, 0));
-        lua_pushlstring(L, (const char *)rows_at(&rows, 0)->id, 16);
-    }
-    rows_clear(&rows);
-    heap_reset(&heap);
-    return ok ? 1 : lua_raise(L, &err);
+    json_decref(object);
+    if (!ok)
+        return lua_raise(L, &err);
+    lua_pushlstring(L, (const char *)id, sizeof(id));
+    return 1;
 }
 
 /* suggest(word, names) -> the nearest, or nil */

@@ -46,7 +46,7 @@ local function query(sql, ...)
   if select("#", ...) ~= #statement.types then
     errors.raise("input", "wanted %d parameters, got %d", #statement.types, select("#", ...))
   end
-  return await(C.read, sql, statement.number, statement.types, ...)
+  return json.array((await(C.read, sql, statement.number, statement.types, ...)))
 end
 
 -- Values --------------------------------------------------------------------------------------------------------------
@@ -67,14 +67,21 @@ local function field_of(kind, name)
 end
 
 --- Ids and uuids are 16 bytes in Lua; the 32 hex digits by which they are known outside will do too.
-local function uuid_of(value, what)
+local function digits_of(value)
   if type(value) == "string" then
     local digits = #value == 16 and text.hex(value) or value:gsub("-", "")
-    if digits:find("^%x+$") and #digits == 32 then
-      return digits
-    end
+    return digits:find("^%x+$") and #digits == 32 and digits or nil
   end
-  errors.raise("input", "%s: wanted 16 bytes or 32 hex digits, got %s", what, tostring(value))
+end
+
+--- A fault of the request's, since that is where such values come from.
+local function uuid_of(value, what)
+  local digits = digits_of(value)
+  if not digits then
+    error(setmetatable({ status = 400, code = "bad_value",
+      message = ("%s: wanted 32 hex digits, got %q"):format(what, tostring(value)) }, Failure), 0)
+  end
+  return digits
 end
 
 --- A value as a parameter.
@@ -272,14 +279,17 @@ end
 
 function Kind:get(id)
   if type(id) == "table" then
+    local unique = {}
     for _, name in ipairs(self.unique) do
       if id[name] == nil then
         errors.raise("input", "db.%s:get: wanted an id or all unique fields, %s is missing", self.name, name)
       end
+      unique[name] = id[name]
     end
-    id = C.identity(self.index, self:json(id))
+    id = C.identity(self.index, self:json(unique))
   end
-  return fetch(self, { "f._id = $1::uuid" }, { uuid_of(id, "an id") }, 1)[1]
+  local digits = digits_of(id)
+  return digits and fetch(self, { "f._id = $1::uuid" }, { digits }, 1)[1]
 end
 
 local COUNT = "SELECT coalesce(sum(t.new), 0)::int8 AS n FROM tally_kind t WHERE t.kind = $1::int4"
@@ -381,7 +391,7 @@ end
 db.null = null
 
 function db.query(_, ...)
-  return (query(...))
+  return query(...)
 end
 
 function db.one(_, ...)

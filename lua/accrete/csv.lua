@@ -28,7 +28,8 @@ local function check_options(options, known)
     end
     if not is_known then
       local nearest = text.closest(tostring(name), known)
-      errors.raise("input", "csv: unknown option %s%s", tostring(name), nearest and "; did you mean " .. nearest .. "?" or "")
+      errors.raise("input", "csv: unknown option %s%s", tostring(name),
+        nearest and "; did you mean " .. nearest .. "?" or "")
     end
   end
   return options
@@ -37,7 +38,8 @@ end
 local function separator_of(options)
   local separator = options.separator or ","
   if type(separator) ~= "string" or #separator ~= 1 or separator:find("[\"\r\n%z]") then
-    errors.raise("input", "csv: separator: wanted one byte that is no quote and ends no line, got %s", tostring(separator))
+    errors.raise("input", "csv: separator: wanted one byte that is no quote and ends no line, got %s",
+      tostring(separator))
   end
   return separator
 end
@@ -101,13 +103,23 @@ local function add_names(names, met, row)
   end
 end
 
+local function check_row(row, number, count)
+  if type(row) ~= "table" then
+    errors.raise("input", "CSV row %d: wanted a table, got %s", number, type(row))
+  end
+  if count and #row ~= count then
+    errors.raise("input", "CSV row %d: wanted %d values, got %d; csv.null stands for NULL", number, count, #row)
+  end
+end
+
 --- The sorted names of all rows.
 local function names_of(rows)
   if type(rows) ~= "table" then
-    errors.raise("input", "csv: fields: wanted a list of names, since rows that a function gives cannot be looked at before")
+    errors.raise("input", "csv: fields: wanted a list of names, since a function's rows cannot be looked at before")
   end
   local names, met = {}, {}
-  for _, row in ipairs(rows) do
+  for number, row in ipairs(rows) do
+    check_row(row, number)
     add_names(names, met, row)
   end
   table.sort(names)
@@ -125,15 +137,6 @@ local function each(rows)
   return function()
     at = at + 1
     return rows[at]
-  end
-end
-
-local function check_row(row, number, count)
-  if type(row) ~= "table" then
-    errors.raise("input", "CSV row %d: wanted a table, got %s", number, type(row))
-  end
-  if count and #row ~= count then
-    errors.raise("input", "CSV row %d: wanted %d values, got %d; csv.null stands for NULL", number, count, #row)
   end
 end
 
@@ -179,8 +182,8 @@ local function write_all(rows, options, put)
   return number
 end
 
---- format(rows [, options]) -> text. Rows by name (without `fields` all names of all rows, sorted) or lists, in a list or
---- given by a function. Values are texts, numbers, booleans, int64 cdata, nil and csv.null.
+--- format(rows [, options]) -> text. Rows by name (without `fields` all names of all rows, sorted) or lists, in a list
+--- or given by a function. Values are texts, numbers, booleans, int64 cdata, nil and csv.null.
 function M.format(rows, options)
   local parts, size = {}, 0
   write_all(rows, options, function(line, newline)
@@ -194,8 +197,10 @@ end
 --- than memory holds.
 function M.write(path, rows, options)
   check_text("a path", path)
-  local file, reason = io.stdout, nil
-  if path ~= "-" then
+  local file, reason
+  if path == "-" then
+    file = io.stdout
+  else
     file, reason = io.open(path, "wb")
   end
   if not file then
@@ -207,7 +212,7 @@ function M.write(path, rows, options)
       errors.raise("system", "csv: cannot write %s: %s", path, problem)
     end
   end)
-  local closed, problem = true, nil
+  local closed, problem
   if path == "-" then
     closed, problem = file:flush()
   else

@@ -146,6 +146,8 @@ local function answer_failure(request, caught)
   if sqlstate == "57014" then
     log_request("warn", "a route's query took too long", request, { error = err.message })
     C.answer_error(request.handle, 504, "timeout", "the database took longer than this route may wait")
+  elseif sqlstate == "22P02" or sqlstate == "22003" then -- a value of the request, most likely
+    C.answer_error(request.handle, 400, "bad_value", err.message)
   elseif errors.is(err) and (err.code == "lost" or err.code == "limit") then
     log_request("warn", "a route found no database", request, { error = err.message })
     C.add_header(request.handle, "retry-after", "1")
@@ -386,11 +388,11 @@ end
 
 local function check_reserved(pattern)
   local first = pattern:match("^/([^/]*)")
-  if not C.reserved() then
+  if not C.is_app() then
     return
   elseif first == "" or first:find("{", 1, true) then
     errors.raise("input", "%s: the first part of an app's path is a fixed name, since the host has paths of its own", pattern)
-  elseif C.reserved()[first] then
+  elseif C.is_reserved(first) then
     errors.raise("input", "%s: the host's own paths begin with /%s; take another name", pattern, first)
   end
 end
@@ -451,7 +453,7 @@ function M.serve(options)
         OPTIONS[name], type(value))
     end
   end
-  if C.reserved() then
+  if C.is_app() then
     errors.raise("input", "an app's routes are served by accrete run")
   end
   local address = C.open(options.listen or "127.0.0.1:8080", options.open == true, (options.timeout or 10) * 1000,

@@ -9,7 +9,7 @@ local text = require("accrete.text")
 local M = {}
 
 local DEPTH_MAX = 1000
-local KEY_MAX = 1000 -- a longer key is written behind a question mark: readers look for its colon in 1,024 characters
+local KEY_MAX = 1000 -- a longer key stands behind a question mark: readers look for its colon in 1,024 characters
 
 --- Stands for null in what is read and written. The same value as json.null.
 M.null = json.null
@@ -24,8 +24,8 @@ local function parse(source, most)
   return C.parse(source, most)
 end
 
---- parse(text) -> value; an empty text is yaml.null. Keys are texts as they stand, so 200 and "200" are one key. An alias is
---- a copy of what it names. Raises an accrete.Error with line and column.
+--- parse(text) -> value; an empty text is yaml.null. Keys are texts as they stand, so 200 and "200" are one key. An alias
+--- is a copy of what it names. Raises an accrete.Error with line and column.
 function M.parse(source)
   local value = parse(source, 1)[1]
   if value == nil then
@@ -63,11 +63,11 @@ end
 
 --- Whether a text may stand as it is: it begins like a word and has nothing that means something.
 local function is_plain(value)
-  return value:find("^[%a_/\128-\255][%w_./@+()=;'!?%%,: \128-\255-]*$") and not value:find(": ") and not value:find("[: ]$")
-    and not WORDS[value:lower()] and escape_unicode(value) == value
+  return value:find("^[%a_/\128-\255][%w_./@+()=;'!?%%,: \128-\255-]*$") and not value:find(": ")
+    and not value:find("[: ]$") and not WORDS[value:lower()] and escape_unicode(value) == value
 end
 
---- Whether a text reads well as a block of lines: no control characters, an end that can be told, no blank at its start.
+--- Whether a text reads well as a block of lines: no control characters, an end that can be told, no blank in front.
 local function is_block(value)
   return value:find("\n", 1, true) and not value:find("[%z\1-\9\11-\31]") and not value:find("^[ \n]")
     and not value:find("\n\n$") and escape_unicode(value) == value
@@ -119,8 +119,8 @@ local function shape_of(value)
   end
   if json.is_array(value) or #value > 0 then
     if members ~= #value then
-      errors.raise("input", "cannot write a table as YAML: a list with holes or named members besides 1..%d; yaml.null fills a hole",
-        #value)
+      errors.raise("input", "cannot write a table as YAML: a list with holes or named members besides 1..%d; "
+        .. "yaml.null fills a hole", #value)
     end
     return members
   end

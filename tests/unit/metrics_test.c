@@ -1,6 +1,7 @@
 /* Metrics: adding from many processes, full blocks, names, quantiles, the text that is rendered. */
 #include "check.h"
 #include "metrics.h"
+#include "script/script.h"
 
 #include <math.h>
 #include <signal.h>
@@ -420,6 +421,60 @@ static void a_process_killed_while_it_makes_series_stops_nobody(void **state)
     munmap(memory, size);
 }
 
+static void run_script(struct metrics *metrics, const char *text)
+{
+    char path[] = "/tmp/accrete-test.XXXXXX";
+    int fd = mkstemp(path);
+    struct settings settings;
+    struct acc_error err = {0};
+
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    settings_init(&settings);
+    struct script *script = script_new(&settings, NULL, NULL, &err);
+    assert_non_null(script);
+    script_set_metrics(script, metrics);
+    if (!script_run(script, path, 0, NULL, &err))
+        fail_msg("%s", err.text);
+    script_free(script);
+    settings_clear(&settings);
+    unlink(path);
+}
+
+static void scripts_count_into_the_block_of_their_host(void **state)
+{
+    struct metrics *metrics = metrics_new(20);
+    const struct metric_family mails = {"mails", METRIC_COUNTER, "Mails sent", {"outcome"}};
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        run_script(metrics, "local metrics = require 'accrete.metrics'\n"
+                            "metrics.counter('mails', 'Mails sent', { 'outcome' }):add(2, 'ok')\n"
+                            "assert(metrics.render():find('mails_total'))\n"
+                            "metrics.new():counter('private', 'Not for all'):add(1)\n");
+    check_number(metric_value(get(metrics, &mails, "ok", NULL)), 4);
+    char *text = render(metrics);
+    assert_null(strstr(text, "private"));
+    free(text);
+    metrics_free(metrics);
+}
+
+static void a_metric_of_an_older_generation_stops_no_script(void **state)
+{
+    struct metrics *metrics = metrics_new(20);
+
+    (void)state;
+    metric_add(get(metrics, &requests, "/", "200"), 5);
+    run_script(metrics,
+               "local metrics = require 'accrete.metrics'\n"
+               "local now = metrics.gauge('app_requests', 'Otherwise', { 'route' })\n"
+               "now:set(1, '/')\n"
+               "assert(now:value('/') == 0)\n"
+               "assert(not pcall(metrics.counter, 'app_requests', 'Twice', { 'route' }))\n");
+    check_number(metric_value(get(metrics, &requests, "/", "200")), 5);
+    metrics_free(metrics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +490,8 @@ int main(void)
         cmocka_unit_test(a_histogram_of_nothing_shows_its_last_bucket),
         cmocka_unit_test(processes_make_and_add_at_once_and_nothing_is_lost),
         cmocka_unit_test(a_process_killed_while_it_makes_series_stops_nobody),
+        cmocka_unit_test(scripts_count_into_the_block_of_their_host),
+        cmocka_unit_test(a_metric_of_an_older_generation_stops_no_script),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

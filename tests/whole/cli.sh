@@ -53,7 +53,7 @@ json() # EXPRESSION WANTED: of stdout
         print($1)" <"$TMPDIR/out")" "$2"
 }
 
-commands=(build count dump explain facts find graph index ingest lua reload run status stop version wait worker)
+mapfile -t commands < <("$ACCRETE" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
 
 check what_is_misspelt_is_misuse_and_says_what_was_meant
 run && failed 2 "wanted a command"
@@ -78,18 +78,23 @@ run count --app "$TMPDIR/none" && failed 2 "--app: wanted the folder of an app"
 ok
 
 check each_command_has_help_with_its_options
-run --help && done_with
-for command in "${commands[@]}"; do
-    prints "  $command "
-done
+[ ${#commands[@]} -gt 25 ] || fail "commands that --help lists: ${commands[*]}"
 for command in "${commands[@]}"; do
     run "$command" --help && done_with
     prints "Usage: accrete $command [OPTIONS]"
     prints "--app DIR"
+    prints "Examples:"
     cp "$TMPDIR/out" "$TMPDIR/help"
     run help "$command" && done_with
     cmp "$TMPDIR/out" "$TMPDIR/help" || fail "help $command is not $command --help"
+    run "$command" --nonsense && failed 2 'unknown option "--nonsense"'
 done
+run help && done_with
+prints "Commands:"
+run help --help && done_with
+prints "Commands:"
+run help count status && failed 2 'wanted one command, got also "status"'
+run help cuont && failed 2 'did you mean "count"?'
 run --help-config && done_with
 prints worker.count
 ok

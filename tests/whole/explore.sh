@@ -252,6 +252,14 @@ on graph --svg && failed 1 "exit code 3"
 its_path=$TMPDIR/nowhere
 on graph --svg && failed 1 'there is no program "dot" here'
 its_path=
+if command -v dot >/dev/null; then # the real one
+    on graph --svg && done_with
+    prints "<svg width="
+    prints ">edge_extends_path</text>"
+    prints "</svg>"
+    on explain path from=1 to=4 --dot && done_with
+    dot -Tsvg "$TMPDIR/out" | grep -q "</svg>" || fail "dot cannot read explain --dot"
+fi
 ok
 
 check a_terminal_gets_colours_and_no_color_takes_them_away

@@ -90,7 +90,7 @@ exits 1 schema drift
 ok
 
 check "wrong arguments are named, and print nothing on stdout"
-misuse 'wanted list, show, retry, discard or log, got "remove"' queue remove
+misuse 'wanted list, show, retry, discard, pause, resume, throttle or log, got "remove"' queue remove
 misuse "wanted an event" queue show
 misuse "wanted --reason" queue retry marks:00
 misuse "wanted events, --group" queue discard --reason x

@@ -165,28 +165,66 @@ rm "$app/lifecycles/item_marks.lua" "$app/kinds/mark.lua"
 refused "the app does not have it any more" acc schema drift
 ok
 
+# FILE: a schema `old` of an older version, as the schema of a new closure app with four buckets.
+older_app()
+{
+    new_app examples/closure
+    settings+=(--set queue.buckets=4)
+    sed "s/\bold\b/$schema/g" "$1" >"$TMPDIR/old.sql"
+    "$bin/psql" -Xq -d "$ACCRETE_TEST_URL" -v ON_ERROR_STOP=1 -f "$TMPDIR/old.sql" >/dev/null
+}
+
 check "the tables of format 1 come up to what this version wants, with facts, queue and counts"
-new_app examples/closure
-settings+=(--set queue.buckets=4)
-sed "s/\bold\b/$schema/g" tests/whole/format1.sql >"$TMPDIR/old.sql"
-"$bin/psql" -Xq -d "$ACCRETE_TEST_URL" -v ON_ERROR_STOP=1 -f "$TMPDIR/old.sql" >/dev/null
+older_app tests/whole/format1.sql
 acc queue >/dev/null
 acc status >/dev/null
 [[ $(acc schema plan 2>/dev/null) == *"CREATE TABLE IF NOT EXISTS audit"* ]] || fail "the plan lacks what is new"
 echo '{"from":1,"to":2}' | ingest edge # before any run
 fixpoint
 same "what is left to do" "$(acc schema plan 2>/dev/null)" ""
-same "the format" "$(sql "SELECT value FROM meta WHERE key = 'format'")" 2
+same "the format" "$(sql "SELECT value FROM meta WHERE key = 'format'")" 3
 same edges "$(acc count edge)" 3
 same paths "$(acc count path)" 6
 same "ids of ingested edges" "$(printf '{"from":1,"to":2}\n' | ingest edge && acc count edge)" 3
 ok
 
+check "the tables of format 2 come up to what this version wants, with facts, queue, dead events, counts and audit"
+older_app tests/whole/format2.sql
+acc status >/dev/null
+acc queue list >/dev/null
+acc token list >/dev/null
+plan=$(acc schema plan 2>/dev/null)
+for words in "CREATE TABLE IF NOT EXISTS control" "CREATE TABLE IF NOT EXISTS token" "ADD COLUMN IF NOT EXISTS history"; do
+    [[ $plan == *"$words"* ]] || fail "the plan lacks \"$words\": $plan"
+done
+fixpoint -x 1 # one event is dead
+same "what is left to do" "$(acc schema plan 2>/dev/null)" ""
+same "the format" "$(sql "SELECT value FROM meta WHERE key = 'format'")" 3
+same edges "$(acc count edge)" 3
+same paths "$(acc count path)" 6
+same "events done" "$(sql "SELECT sum(early + late + empty + found) FROM tally_lifecycle WHERE lifecycle <> 0")" 9
+same "attempts that are known of the dead event" "$(sql "SELECT history FROM parked")" "[]"
+acc queue retry --state dead --expect 1 --reason "made up" >/dev/null
+fixpoint
+same "parked events" "$(sql "SELECT count(*) FROM parked")" 0
+same "the audit" "$(sql "SELECT string_agg(act || ': ' || result, ', ' ORDER BY id) FROM audit")" "queue retry: 0 events, queue retry: 1 event"
+acc schema drift >/dev/null 2>&1 || fail "drift: $(acc schema drift)"
+ok
+
+check "no role of the app sees tokens"
+for role in worker reader; do
+    same "tokens seen by $role" "$(sql "SELECT has_table_privilege('${schema}_$role', 'token', 'SELECT') OR has_table_privilege('${schema}_$role', 'token', 'INSERT')")" f
+    same "audit seen by $role" "$(sql "SELECT has_table_privilege('${schema}_$role', 'audit', 'SELECT')")" t
+done
+sql "GRANT SELECT ON token TO ${schema}_worker"
+[[ $(acc schema plan 2>/dev/null) == *"REVOKE ALL ON token FROM"* ]] || fail "a role that sees tokens is left so"
+ok
+
 check "a format that is not known is refused"
 sql "UPDATE meta SET value = '99' WHERE key = 'format'"
-refused "has format 99, this accrete knows 2" acc schema plan
+refused "has format 99, this accrete knows 3" acc schema plan
 refused "has format 99" acc run --quiet --until-fixpoint
-sql "UPDATE meta SET value = '2' WHERE key = 'format'"
+sql "UPDATE meta SET value = '3' WHERE key = 'format'"
 ok
 
 check "two versions of an app on one database: the running older one goes on, one that would lose a field is refused"

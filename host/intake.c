@@ -1,0 +1,559 @@
+#include "intake.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "intake_internal.h"
+#include "schema.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SLICE_LINES 2000 /* of bodies read in one drive: the loop has others to serve */
+#define BACKOFF_MS 100   /* after the first loss; doubles */
+#define BACKOFF_MAX_MS 5000
+#define CONNECTING_MS 10 /* the connect is looked at so often */
+#define SILENCE_MS 10000 /* beyond statement_timeout: the server is gone without a word */
+
+/* Jobs */
+
+static void list_init(struct intake_list *list)
+{
+    list->first = NULL;
+    list->end = &list->first;
+}
+
+static void list_add(struct intake_list *list, struct intake_job *job)
+{
+    job->next = NULL;
+    *list->end = job;
+    list->end = &job->next;
+}
+
+static struct intake_job *list_take(struct intake_list *list)
+{
+    struct intake_job *job = list->first;
+
+    list->first = job->next;
+    if (list->first == NULL)
+        list->end = &list->first;
+    return job;
+}
+
+static char *copy(const char *text)
+{
+    return acc_strdup(text == NULL ? "" : text);
+}
+
+static struct intake_job *make_job(struct intake *intake, const struct intake_request *request,
+                                   const struct kind *kind, bool is_plain)
+{
+    struct intake_job *job = intake->spare;
+
+    if (job != NULL)
+        intake->spare = job->next;
+    else
+        job = acc_alloc(sizeof(*job));
+    *job = (struct intake_job){
+        .done = request->done,
+        .context = request->context,
+        .kind = kind,
+        .body = request->body,
+        .size = request->size,
+        .format = request->format,
+        .is_check = request->is_check,
+    };
+    intake->counts.waiting++;
+    intake->counts.waiting_bytes += (int64_t)request->size;
+    if (is_plain)
+        return job;
+    struct intake_more *more = acc_zalloc(sizeof(*more));
+    more->who = copy(request->who);
+    more->name = copy(request->name);
+    more->trace = copy(request->trace);
+    more->part = request->part;
+    more->parts = request->parts;
+    more->is_gzip = request->encoding == INTAKE_GZIP;
+    more->text = request->body;
+    more->size = request->size;
+    job->more = more;
+    return job;
+}
+
+void intake_answer(struct intake *intake, struct intake_job *job,
+                   const struct intake_answer *answer)
+{
+    intake->counts.waiting--;
+    intake->counts.waiting_bytes -= (int64_t)job->size;
+    job->done(job->context, answer);
+    intake_more_free(job->more);
+    free(job->who);
+    job->next = intake->spare;
+    intake->spare = job;
+}
+
+void intake_refuse(struct intake *intake, struct intake_job *job, int status, const char *code,
+                   const char *field, const char *format, ...)
+{
+    struct intake_answer answer = {.status = status, .code = code, .field = field};
+    char text[sizeof(((struct acc_error *)NULL)->text) + 100];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    answer.message = text;
+    answer.retry_after_s = status == 503;
+    if (status == 422)
+        answer.lines = answer.refused = 1;
+    intake->counts.refused += status == 422;
+    intake_answer(intake, job, &answer);
+}
+
+/* Requests */
+
+/* A request that is refused as it comes. */
+static void turn_away(const struct intake_request *request, int status, const char *code,
+                      const char *message)
+{
+    struct intake_answer answer = {
+        .status = status, .code = code, .message = message, .retry_after_s = status != 404};
+
+    request->done(request->context, &answer);
+}
+
+/* Whether it is taken; else it is answered. */
+static bool is_taken(struct intake *intake, const struct intake_request *request)
+{
+    const struct intake_limits *limits = &intake->limits;
+    char text[160];
+
+    if (intake->state == INTAKE_AWAY && intake->is_lost) {
+        intake->counts.refused_busy++;
+        turn_away(request, 503, "database_away", "the database is away; send it again soon");
+        return false;
+    }
+    if (intake->counts.waiting >= limits->waiting_requests) {
+        intake->counts.refused_busy++;
+        snprintf(text, sizeof(text),
+                 "%lld requests wait to be written, at most so many may (http.waiting_requests)",
+                 (long long)intake->counts.waiting);
+        turn_away(request, 429, "too_many", text);
+        return false;
+    }
+    /* One alone is always taken: the server bounds its size. */
+    if (intake->counts.waiting > 0 &&
+        intake->counts.waiting_bytes + (int64_t)request->size > limits->waiting_bytes) {
+        intake->counts.refused_busy++;
+        snprintf(text, sizeof(text),
+                 "%lld bytes wait to be written, at most %lld may (http.waiting)",
+                 (long long)intake->counts.waiting_bytes, (long long)limits->waiting_bytes);
+        turn_away(request, 503, "too_much", text);
+        return false;
+    }
+    return true;
+}
+
+/* Whether a body is one JSON object, by its first byte. */
+static bool is_object(const struct intake_request *request)
+{
+    const char *text = request->body;
+    size_t at = 0;
+
+    if (request->format != INTAKE_JSON || request->encoding != INTAKE_PLAIN)
+        return false;
+    while (at < request->size &&
+           (text[at] == ' ' || text[at] == '\t' || text[at] == '\n' || text[at] == '\r'))
+        at++;
+    return at < request->size && text[at] == '{';
+}
+
+static bool is_given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+static void remember_who(struct intake *intake, const char *who)
+{
+    buf_reset(&intake->who);
+    buf_text(&intake->who, who == NULL ? "" : who);
+}
+
+void intake_submit(struct intake *intake, const struct intake_request *request)
+{
+    struct acc_error err;
+    const struct kind *kind = values_kind(&intake->target, request->kind, &err);
+
+    intake->counts.requests++;
+    if (kind == NULL) {
+        turn_away(request, 404, "not_found", err.text);
+        return;
+    }
+    if (!is_taken(intake, request))
+        return;
+    bool is_fact = is_object(request) && !request->is_check;
+    bool has_record = is_given(request->name) || is_given(request->trace) || request->part > 0;
+    struct intake_job *job = make_job(intake, request, kind, is_fact && !has_record);
+    job->is_fact = is_fact;
+    if (!is_fact) {
+        list_add(&intake->bulks, job);
+    } else if (intake->ingest == NULL || intake->facts.first != NULL ||
+               intake->filling->check != NULL || !intake_has_room(intake)) {
+        job->who = job->more == NULL ? copy(request->who) : NULL;
+        list_add(&intake->facts, job);
+    } else {
+        remember_who(intake, request->who);
+        intake_read_fact(intake, job);
+    }
+}
+
+/* Connection */
+
+static struct acc_rows *rows_of(void *context, const struct kind *kind)
+{
+    const struct intake *intake = context;
+
+    return ingest_rows(intake->ingest, kind);
+}
+
+struct intake *intake_new(const char *conninfo, const char *schema, const struct program *program,
+                          const struct settings *settings, const struct intake_limits *limits)
+{
+    struct intake *intake = acc_zalloc(sizeof(*intake));
+    char role[SCHEMA_ROLE_BYTES];
+
+    schema_role_name(schema, "worker", role);
+    intake->conninfo = acc_strdup(conninfo);
+    intake->schema = acc_strdup(schema);
+    intake->role = acc_strdup(role);
+    intake->program = program;
+    intake->settings = settings;
+    intake->limits = *limits;
+    intake->filling = &intake->sides[0];
+    intake->backoff_ms = BACKOFF_MS;
+    intake->target = (struct values_target){
+        .catalog = &program->catalog,
+        .rows = rows_of,
+        .context = intake,
+        .value_bytes = settings->ingest.value_bytes,
+    };
+    list_init(&intake->facts);
+    list_init(&intake->bulks);
+    return intake;
+}
+
+/* Answers everything: whether what was in hand is written nobody knows. */
+static void refuse_all(struct intake *intake, const char *message)
+{
+    for (int i = 0; i < 2; i++) {
+        struct intake_side *side = &intake->sides[i];
+
+        for (size_t g = 0; g < side->count; g++) {
+            if (side->groups[g].is_last)
+                intake_refuse(intake, side->groups[g].job, 503, "database_away", NULL, "%s",
+                              message);
+        }
+        side->count = 0;
+    }
+    while (intake->facts.first != NULL)
+        intake_refuse(intake, list_take(&intake->facts), 503, "database_away", NULL, "%s", message);
+    while (intake->bulks.first != NULL)
+        intake_refuse(intake, list_take(&intake->bulks), 503, "database_away", NULL, "%s", message);
+}
+
+static void side_restart(struct intake_side *side)
+{
+    side->count = 0;
+    side->rows = 0;
+    side->check = NULL;
+    side->plain = side->plain_bytes = side->plain_id = 0;
+}
+
+static void disconnect(struct intake *intake)
+{
+    ingest_free(intake->ingest);
+    intake->ingest = NULL;
+    pg_close(&intake->pg);
+}
+
+/* The connection is lost, or was never there: tries again later. */
+static void lose(struct intake *intake, const struct acc_error *why)
+{
+    log_warn("intake", "event=\"no connection to the database\" error=%s again_ms=%lld",
+             log_quote(why->text), (long long)intake->backoff_ms);
+    intake->counts.lost += intake->state == INTAKE_READY;
+    intake->state = INTAKE_AWAY;
+    intake->is_lost = true;
+    intake->retry_us = clock_us() + 1000 * intake->backoff_ms;
+    intake->backoff_ms =
+        2 * intake->backoff_ms < BACKOFF_MAX_MS ? 2 * intake->backoff_ms : BACKOFF_MAX_MS;
+    refuse_all(intake, "the database is away; whether this was written is not known, sending it "
+                       "again does no harm");
+    disconnect(intake);
+    intake->flying = NULL;
+    for (int i = 0; i < 2; i++)
+        side_restart(&intake->sides[i]);
+}
+
+void intake_free(struct intake *intake)
+{
+    if (intake == NULL)
+        return;
+    intake->state = INTAKE_AWAY;
+    intake->is_lost = true;
+    refuse_all(intake, "the server is stopping; whether this was written is not known, sending it "
+                       "again does no harm");
+    disconnect(intake);
+    while (intake->spare != NULL) {
+        struct intake_job *job = intake->spare;
+
+        intake->spare = job->next;
+        free(job);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(intake->sides[i].groups);
+        buf_clear(&intake->sides[i].plain_who);
+    }
+    buf_clear(&intake->who);
+    buf_clear(&intake->json);
+    free(intake->conninfo);
+    free(intake->schema);
+    free(intake->role);
+    free(intake);
+}
+
+static bool is_late(const struct intake *intake)
+{
+    return intake->deadline_us > 0 && clock_us() > intake->deadline_us;
+}
+
+static void connect_start(struct intake *intake)
+{
+    struct acc_error err;
+
+    intake->state = INTAKE_CONNECTING;
+    intake->deadline_us = clock_us() + 1000 * intake->settings->database.connect_timeout_ms;
+    if (!pg_open_start(&intake->pg, intake->conninfo, intake->schema,
+                       intake->settings->database.statement_timeout_ms, &err))
+        lose(intake, &err);
+}
+
+static void connect_on(struct intake *intake)
+{
+    struct acc_error err;
+    bool is_ready;
+
+    if (!pg_open_poll(&intake->pg, &is_ready, &err)) {
+        lose(intake, &err);
+    } else if (is_ready) {
+        intake->ingest =
+            ingest_new_polled(&intake->pg, intake->program, intake->settings, intake->role, &err);
+        if (intake->ingest == NULL) {
+            lose(intake, &err);
+            return;
+        }
+        intake->target.heap = ingest_heap(intake->ingest);
+        intake->state = INTAKE_OPENING;
+    } else if (is_late(intake)) {
+        acc_fail(&err, ACC_ELOST, "the database does not answer");
+        lose(intake, &err);
+    }
+}
+
+/* Goes on with what is under way. false: the connection is lost. */
+static bool poll_ingest(struct intake *intake, bool *is_done)
+{
+    struct ingest_counts unused = {0};
+    struct acc_error err;
+
+    if (!ingest_poll(intake->ingest, &unused, is_done, &intake->ingest_wait_ms, &err)) {
+        lose(intake, &err);
+        return false;
+    }
+    if (!*is_done && is_late(intake)) {
+        acc_fail(&err, ACC_ELOST, "the database is silent");
+        lose(intake, &err);
+        return false;
+    }
+    return true;
+}
+
+static void open_on(struct intake *intake)
+{
+    bool is_done;
+
+    if (!poll_ingest(intake, &is_done) || !is_done)
+        return;
+    intake->state = INTAKE_READY;
+    intake->is_lost = false;
+    intake->backoff_ms = BACKOFF_MS;
+    intake->deadline_us = 0;
+    log_debug("intake", "event=connected");
+}
+
+/* Work */
+
+/* Begins to write what is gathered. */
+static void launch(struct intake *intake)
+{
+    struct intake_side *side = intake->filling;
+    int64_t timeout_ms = intake->settings->database.statement_timeout_ms;
+    struct ingest_counts none = {0};
+    struct ingest_calls calls = {
+        .with = side->check == NULL ? intake_send_records : NULL,
+        .context = intake,
+        .seen = side->check == NULL ? NULL : side->check->more->seen,
+    };
+    struct acc_error err;
+
+    intake->flying = side;
+    intake->filling = side == &intake->sides[0] ? &intake->sides[1] : &intake->sides[0];
+    intake->counts.transactions += side->check == NULL;
+    intake->deadline_us = timeout_ms > 0 ? clock_us() + 1000 * (timeout_ms + SILENCE_MS) : 0;
+    if (!ingest_start(intake->ingest, &none, &calls, &err)) {
+        lose(intake, &err);
+        return;
+    }
+    intake->target.heap = ingest_heap(intake->ingest);
+    intake->ingest_wait_ms = -1;
+}
+
+/* Facts that came when there was no room for them. */
+static void read_facts(struct intake *intake)
+{
+    while (intake->facts.first != NULL && intake->filling->check == NULL &&
+           intake_has_room(intake)) {
+        struct intake_job *job = list_take(&intake->facts);
+
+        if (job->who != NULL)
+            remember_who(intake, job->who);
+        intake_read_fact(intake, job);
+    }
+}
+
+/* Whether the first of the bodies may be read on: what is only counted is gathered apart. */
+static bool may_read(const struct intake *intake)
+{
+    const struct intake_job *job = intake->bulks.first;
+    const struct intake_side *side = intake->filling;
+
+    if (job == NULL || !intake_has_room(intake))
+        return false;
+    return job->is_check ? side->count == 0 || side->check == job : side->check == NULL;
+}
+
+static void read_bulks(struct intake *intake)
+{
+    int64_t lines_left = SLICE_LINES;
+
+    while (lines_left > 0 && may_read(intake)) {
+        struct intake_job *job = intake->bulks.first;
+
+        if (job->is_check)
+            intake->filling->check = job;
+        size_t before = intake->filling->count;
+        /* It is taken from the list first: an answer may bring the next request. */
+        list_take(&intake->bulks);
+        bool is_ended = intake_read_bulk(intake, job, &lines_left);
+        if (!is_ended) {
+            job->next = intake->bulks.first;
+            if (job->next == NULL)
+                intake->bulks.end = &job->next;
+            intake->bulks.first = job;
+        }
+        if (intake->filling->count == before && before == 0)
+            intake->filling->check = NULL;
+    }
+}
+
+static void work(struct intake *intake)
+{
+    bool is_done = false;
+    struct acc_error err;
+
+    if (intake->flying != NULL) {
+        if (!poll_ingest(intake, &is_done))
+            return;
+        if (is_done) {
+            struct intake_side *side = intake->flying;
+
+            intake_settle(intake, side);
+            side_restart(side);
+            intake->flying = NULL;
+            intake->deadline_us = 0;
+        }
+    } else if (!pg_is_alive(&intake->pg)) {
+        acc_fail(&err, ACC_ELOST, "%s", PQerrorMessage(intake->pg.conn));
+        lose(intake, &err);
+        return;
+    }
+    read_facts(intake);
+    if (intake->flying == NULL && intake->filling->count > 0)
+        launch(intake);
+    if (intake->state == INTAKE_READY)
+        read_bulks(intake);
+    if (intake->state == INTAKE_READY && intake->flying == NULL && intake->filling->count > 0)
+        launch(intake);
+}
+
+void intake_drive(struct intake *intake)
+{
+    if (intake->state == INTAKE_AWAY && clock_us() >= intake->retry_us)
+        connect_start(intake);
+    if (intake->state == INTAKE_CONNECTING)
+        connect_on(intake);
+    if (intake->state == INTAKE_OPENING)
+        open_on(intake);
+    if (intake->state == INTAKE_READY)
+        work(intake);
+}
+
+/* The loop */
+
+int intake_descriptor(const struct intake *intake)
+{
+    /* While it connects the socket may become another one, even of the same number. */
+    return intake->ingest == NULL ? -1 : PQsocket(intake->pg.conn);
+}
+
+bool intake_wants_write(const struct intake *intake)
+{
+    return intake->ingest != NULL && intake->pg.wants_write;
+}
+
+static int64_t ms_until(int64_t at_us)
+{
+    int64_t left_us = at_us - clock_us();
+
+    return left_us > 0 ? (left_us + 999) / 1000 : 0;
+}
+
+int64_t intake_wait_ms(const struct intake *intake)
+{
+    switch (intake->state) {
+    case INTAKE_AWAY:
+        return ms_until(intake->retry_us);
+    case INTAKE_CONNECTING:
+        return CONNECTING_MS;
+    case INTAKE_OPENING:
+    case INTAKE_READY:
+        break;
+    }
+    if (intake->state == INTAKE_READY &&
+        (may_read(intake) || (intake->flying == NULL && intake->filling->count > 0)))
+        return 0;
+    if (intake->ingest_wait_ms >= 0)
+        return intake->ingest_wait_ms;
+    return intake->deadline_us > 0 ? ms_until(intake->deadline_us) : -1;
+}
+
+bool intake_is_idle(const struct intake *intake)
+{
+    return intake->counts.waiting == 0;
+}
+
+void intake_counts(const struct intake *intake, struct intake_counts *counts)
+{
+    *counts = intake->counts;
+    counts->is_connected = intake->state == INTAKE_READY;
+}
