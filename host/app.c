@@ -18,7 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RUN_NAME_BYTES 16 /* of the app's name in the path of its sockets, which must be short */
+#define RUN_NAME_BYTES 16  /* of the app's name in the path of its sockets, which must be short */
+#define SCHEMA_NAME_MAX 63 /* bytes of an identifier in PostgreSQL */
 
 static bool is_there(const char *dir, const char *name)
 {
@@ -290,20 +291,36 @@ static bool make_run_dir(struct app *app, struct acc_error *err)
     return make_directory(app->run_dir, err);
 }
 
+/* What PostgreSQL would cut or refuse is refused here, where it can be said what to change. */
+static bool check_schema(const char *schema, struct acc_error *err)
+{
+    size_t size = strlen(schema);
+
+    if (size == 0 || size > SCHEMA_NAME_MAX)
+        return acc_fail(err, ACC_EINPUT, "database.schema: wanted 1..%d bytes, got %zu",
+                        SCHEMA_NAME_MAX, size);
+    if (strncmp(schema, "pg_", 3) == 0 || strcmp(schema, "information_schema") == 0)
+        return acc_fail(err, ACC_EINPUT,
+                        "schema \"%s\": PostgreSQL keeps this name for itself, choose another one "
+                        "(database.schema)",
+                        schema);
+    return true;
+}
+
 bool app_open(struct app *app, const char *dir, const char *const *overrides, struct acc_error *err)
 {
     *app = (struct app){.dir = find_dir(dir, err), .overrides = overrides};
     if (app->dir == NULL)
         return false;
     app->name = name_of(app->dir);
-    if (!read_settings(app, overrides, err) || !make_data_dir(app, err) ||
-        !make_run_dir(app, err)) {
+    bool ok = read_settings(app, overrides, err);
+    if (ok)
+        app->schema = acc_strdup(
+            app->settings.database.schema != NULL ? app->settings.database.schema : app->name);
+    ok = ok && check_schema(app->schema, err) && make_data_dir(app, err) && make_run_dir(app, err);
+    if (!ok)
         app_close(app);
-        return false;
-    }
-    app->schema = acc_strdup(app->settings.database.schema != NULL ? app->settings.database.schema
-                                                                   : app->name);
-    return true;
+    return ok;
 }
 
 /* Options that a running host cannot change keep their value; a warning names them. */

@@ -1,5 +1,6 @@
 #include "effects.h"
 
+#include "explorer.h"
 #include "identity.h"
 #include "indexes.h"
 
@@ -10,6 +11,7 @@
 #define COUNTS_MS 40          /* for the counts of a page's rows */
 #define SMALL_BYTES (1 << 20) /* a kind that is searched in a few milliseconds */
 #define SEARCH_BLOCKS 1000    /* of the table behind the cursor, before the index is asked */
+#define SEARCH_SHARE 8 /* so many times SEARCH_BLOCKS are searched at most, where all hold some */
 
 /* Sessions and ways */
 
@@ -256,23 +258,47 @@ static bool page_of_friends(struct paging *paging, const struct kind *kind, cons
     return ok;
 }
 
+static void set_block(char tid[6], uint32_t block)
+{
+    uint32_t wire = __builtin_bswap32(block);
+
+    memset(tid, 0, 6);
+    memcpy(tid, &wire, 4);
+}
+
 /*
- * Behind the cursor: where very many came of the fact, the next ones lie near; else those before the cursor are few, and
- * are skipped.
+ * Behind the cursor. Where very many came of the fact, the next ones lie near: some blocks are searched, and more as long as
+ * they hold a good part of what is wanted. Else those before the cursor are few, or the next ones far: the index tells
+ * all of them, and those before the cursor are skipped.
  */
 static bool friends_behind(struct paging *paging, const struct kind *kind, struct acc_error *err)
 {
     uint32_t block;
-    char to[6] = {0};
+    int64_t blocks;
+    size_t wanted = paging->limit - paging->count;
+    size_t before;
+    char from[6];
+    char to[6];
 
+    if (!explorer_count_blocks(paging->effects->pg, kind, &blocks, err))
+        return false;
     memcpy(&block, paging->tid, 4);
-    block = __builtin_bswap32(block) + SEARCH_BLOCKS;
     block = __builtin_bswap32(block);
-    memcpy(to, &block, 4);
-    return page_of_friends(paging, kind, " AND f.ctid > $3 AND f.ctid < $4", paging->tid, to,
-                           err) &&
-           (paging->count == paging->limit ||
-            page_of_friends(paging, kind, " AND f.ctid >= $3", to, NULL, err));
+    memcpy(from, paging->tid, 6);
+    do {
+        const char *where = from[4] == 0 && from[5] == 0 ? " AND f.ctid >= $3 AND f.ctid < $4"
+                                                         : " AND f.ctid > $3 AND f.ctid < $4";
+
+        before = paging->count;
+        block += SEARCH_BLOCKS;
+        set_block(to, block);
+        if (!page_of_friends(paging, kind, where, from, to, err))
+            return false;
+        memcpy(from, to, 6);
+    } while (paging->count < paging->limit && block < blocks &&
+             paging->count - before >= wanted / SEARCH_SHARE + 1);
+    return paging->count == paging->limit || block >= blocks ||
+           page_of_friends(paging, kind, " AND f.ctid >= $3", to, NULL, err);
 }
 
 /* Which part of which kind the cursor lies in. */

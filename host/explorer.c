@@ -188,19 +188,32 @@ static void add_look_ups(struct pg *pg, const struct kind *kind, struct buf *out
     json_decref(list);
 }
 
+static bool has_batch_index(struct pg *pg, const struct kind *kind, bool *has,
+                            struct acc_error *err)
+{
+    struct explorer_indexes indexes = {0};
+    struct catalog one = {.kinds = (struct kind *[]){(struct kind *)kind}, .count = 1};
+    bool ok = indexes_of_explorer(pg, &one, &indexes, err);
+
+    *has = indexes.batch;
+    return ok;
+}
+
 bool explorer_explain_timeout(struct pg *pg, const struct kind *kind, struct acc_error *err)
 {
     struct buf look_ups = {0};
+    struct acc_error later;
+    bool has_index = true;
 
     if (strcmp(err->sqlstate, "57014") != 0)
         return false;
     add_look_ups(pg, kind, &look_ups);
-    acc_fail(
-        err, ACC_ELIMIT,
-        "kind \"%s\" was searched without an index and the time was up; there are indexes for "
-        "_id%s%s: filter by one of them with eq, or take more time (newest first is quick after "
-        "accrete index explorer)",
-        kind->name, look_ups.size == 0 ? "" : "; ", look_ups.size == 0 ? "" : look_ups.data);
+    (void)!has_batch_index(pg, kind, &has_index, &later);
+    acc_fail(err, ACC_ELIMIT,
+             "kind \"%s\" was searched without an index and the time was up; there are indexes for "
+             "_id%s%s: filter by one of them with eq, or take more time%s",
+             kind->name, look_ups.size == 0 ? "" : "; ", look_ups.size == 0 ? "" : look_ups.data,
+             has_index ? "" : "; accrete index explorer makes newest first quick");
     buf_clear(&look_ups);
     return false;
 }
@@ -308,17 +321,6 @@ static bool is_small(struct pg *pg, const struct kind *kind, bool *small, struct
     *small = pg_get_int8(res, 0, 0) <= SMALL_BYTES;
     PQclear(res);
     return true;
-}
-
-static bool has_batch_index(struct pg *pg, const struct kind *kind, bool *has,
-                            struct acc_error *err)
-{
-    struct explorer_indexes indexes = {0};
-    struct catalog one = {.kinds = (struct kind *[]){(struct kind *)kind}, .count = 1};
-    bool ok = indexes_of_explorer(pg, &one, &indexes, err);
-
-    *has = indexes.batch;
-    return ok;
 }
 
 bool explorer_is_newest_quick(struct pg *pg, const struct kind *kind, bool *is_quick,

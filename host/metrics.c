@@ -93,7 +93,7 @@ static uint64_t slot_count(uint64_t size)
 
 static _Atomic uint64_t *slots_of(const struct metrics *metrics)
 {
-    return (_Atomic uint64_t *)(void *)((char *)(uintptr_t)metrics + slots_at());
+    return (_Atomic uint64_t *)(void *)((char *)metrics + slots_at());
 }
 
 static uint64_t records_at(uint64_t size)
@@ -103,7 +103,7 @@ static uint64_t records_at(uint64_t size)
 
 static void *record_at(const struct metrics *metrics, uint64_t offset)
 {
-    return (char *)(uintptr_t)metrics + offset;
+    return (char *)metrics + offset;
 }
 
 static uint64_t size_of(const struct metrics *metrics)

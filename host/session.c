@@ -147,10 +147,28 @@ bool app_has_server(const struct app *app)
     return app->settings.database.url != NULL || app->settings.database.url_file != NULL;
 }
 
+/*
+ * libpq takes any word that is neither for the name of a database on this machine, and would say
+ * that no server runs here.
+ */
+static bool is_conninfo(const char *url)
+{
+    return strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0 ||
+           (strstr(url, "://") == NULL && strchr(url, '=') != NULL);
+}
+
 char *app_url(const struct app *app, struct acc_error *err)
 {
-    return app->settings.database.url != NULL ? acc_strdup(app->settings.database.url)
-                                              : read_url(app, err);
+    bool is_set = app->settings.database.url != NULL;
+    char *url = is_set ? acc_strdup(app->settings.database.url) : read_url(app, err);
+
+    if (url == NULL || is_conninfo(url))
+        return url;
+    acc_fail(err, ACC_EINPUT,
+             "%s: wanted postgresql://USER@HOST:PORT/DATABASE or words like host=… dbname=…",
+             is_set ? "database.url" : "database.url_file");
+    free(url);
+    return NULL;
 }
 
 bool session_open(struct session *session, struct app *app, struct acc_error *err)

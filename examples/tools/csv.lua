@@ -1,6 +1,6 @@
 --- CSV by itself: accrete lua examples/tools/csv.lua
---- Shows rows by name and as lists, NULL, exact round trips, a file that is larger than memory, and errors with line and
---- column. The scanner is that of `accrete ingest`.
+--- Shows rows by name and as lists, NULL, exact round trips, a file that is larger than memory, and errors with their
+--- line and column. The scanner is that of `accrete ingest`.
 local csv = require("accrete.csv")
 
 -- By the names of the header. Values are texts; an empty one without quotes is NULL, "" is the empty text.

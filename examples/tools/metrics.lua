@@ -1,5 +1,5 @@
 --- Measuring by itself: accrete lua examples/tools/metrics.lua
---- Shows a counter with labels, a gauge, a histogram with quantiles, and the text that a scraper reads. Inside of a host
+--- Shows a counter with labels, a gauge, a histogram with quantiles, and the text that a scraper reads. In a host
 --- (a lifecycle, a route) the same lines count into what /metrics shows of the whole host.
 local metrics = require("accrete.metrics")
 
@@ -16,7 +16,8 @@ for i = 1, 1000 do
   waiting:add(-1)
   seconds:observe(-0.05 * math.log(1 - math.random())) -- a letter takes 50 ms on average, some take long
 end
-print(("France: %d arrived, %d returned"):format(letters:value("France", "arrived"), letters:value("France", "returned")))
+print(("France: %d arrived, %d returned"):format(letters:value("France", "arrived"),
+  letters:value("France", "returned")))
 
 -- Quantiles are true within 12 %, however many values there were.
 print(("half within %.0f ms, 99 %% within %.0f ms"):format(1000 * seconds:quantile(0.5), 1000 * seconds:quantile(0.99)))

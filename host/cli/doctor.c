@@ -196,6 +196,30 @@ static void check_host(struct doctor *doctor)
 
 /* The database */
 
+/* What to do about a database that cannot be opened. */
+static const char *mend_of(const char *text, bool is_private)
+{
+    static const char *const mends[][2] = {
+        {"fsync off", "ALTER SYSTEM SET fsync = on, then SELECT pg_reload_conf()"},
+        {"wanted postgresql://", "correct database.url; accrete --help-config says more"},
+        {"MiB free", "make room, or move the data directory (data.dir)"},
+        {"database locale is incompatible",
+         "install that locale here, or make the database anew "
+         "(accrete backup where it works, accrete restore here)"},
+        {"password", "correct user or password: PGPASSWORD, ~/.pgpass or database.url_file"},
+        {"no pg_hba.conf entry", "let this machine and user in: pg_hba.conf of the server"},
+        {"too many", "raise max_connections (or the role's limit), or lower worker.count"},
+        {"role \"", "correct the user in database.url, or CREATE ROLE ... LOGIN"},
+        {"database \"", "correct the database in database.url, or CREATE DATABASE"},
+    };
+
+    for (size_t i = 0; i < sizeof(mends) / sizeof(*mends); i++)
+        if (strstr(text, mends[i][0]) != NULL)
+            return mends[i][1];
+    return is_private ? "pg.log in the data directory says why; is PostgreSQL installed?"
+                      : "check database.url, the server, its pg_hba.conf and the network";
+}
+
 static void check_database(struct doctor *doctor)
 {
     static struct pg_stmt find = {.sql = "SELECT to_regclass('tally_reason') IS NOT NULL"};
@@ -205,10 +229,7 @@ static void check_database(struct doctor *doctor)
 
     doctor->has_session = session_open(&doctor->session, &doctor->app, &err);
     if (!doctor->has_session) {
-        doctor_say(doctor, "database", GRADE_FAIL,
-                   is_private ? "pg.log in the data directory says why; is PostgreSQL installed?"
-                              : "check database.url, the server, its pg_hba.conf and the network",
-                   "%s", err.text);
+        doctor_say(doctor, "database", GRADE_FAIL, mend_of(err.text, is_private), "%s", err.text);
         return;
     }
     int version = PQserverVersion(doctor->session.pg.conn);
@@ -234,11 +255,7 @@ static void check_all(struct doctor *doctor)
     if (!doctor->has_session)
         return;
     doctor_server(doctor);
-    if (doctor->has_tables)
-        doctor_tables(doctor);
-    else
-        doctor_say(doctor, "schema", GRADE_OK, NULL,
-                   "no tables yet: the first ingest or run makes them");
+    doctor_tables(doctor);
 }
 
 /* Printing */

@@ -15,6 +15,8 @@
 #define PG_EPOCH_US INT64_C(946684800000000)
 #define CONNECTIONS_SPARE 5
 
+#define INSUFFICIENT_PRIVILEGE "42501"
+
 /* A query of texts; NULL: said as a warning, since a role may lack the right to ask. */
 static PGresult *ask(struct doctor *doctor, const char *check, const char *sql)
 {
@@ -23,7 +25,10 @@ static PGresult *ask(struct doctor *doctor, const char *check, const char *sql)
     PGresult *res = pg_exec(&doctor->session.pg, sql, &none, &err);
 
     if (res == NULL)
-        doctor_say(doctor, check, GRADE_WARN, "give the role the right to ask (pg_monitor)",
+        doctor_say(doctor, check, GRADE_WARN,
+                   strcmp(err.sqlstate, INSUFFICIENT_PRIVILEGE) == 0
+                       ? "give the role the right to ask (pg_monitor)"
+                       : "accrete schema drift",
                    "cannot be checked: %s", err.text);
     return res;
 }
@@ -50,23 +55,24 @@ static void check_clock(struct doctor *doctor)
 
 struct wanted_setting {
     const char *name, *wanted; /* words that are right */
-    enum grade grade;
     const char *why;
+    const char *mend; /* NULL: it is set, and taken up by a reload */
 };
 
 static void check_settings(struct doctor *doctor)
 {
     static const struct wanted_setting wanted[] = {
-        {"fsync", "on", GRADE_FAIL, "without it a power cut ruins the database"},
-        {"full_page_writes", "on", GRADE_FAIL, "without it a power cut may tear pages"},
-        {"default_transaction_isolation", "serializable", GRADE_FAIL,
-         "lifecycles that are not monotone rest on it"},
-        {"standard_conforming_strings", "on", GRADE_FAIL, "our statements rest on it"},
-        {"server_encoding", "UTF8", GRADE_FAIL,
-         "text is UTF-8: make the database anew with -E UTF8"},
-        {"autovacuum", "on", GRADE_FAIL, "the queue's table would grow without end"},
-        {"track_counts", "on", GRADE_FAIL, "autovacuum needs it"},
-        {"transaction_read_only", "off", GRADE_FAIL, "this is a standby: use the primary"},
+        {"fsync", "on", "a power cut would ruin the database", NULL},
+        {"full_page_writes", "on", "a power cut may tear pages", NULL},
+        {"default_transaction_isolation", "serializable",
+         "lifecycles that are not monotone rest on it", NULL},
+        {"standard_conforming_strings", "on", "our statements rest on it", NULL},
+        {"server_encoding", "UTF8", "text is UTF-8", "make the database anew: createdb -E UTF8"},
+        {"autovacuum", "on", "the queue's table grows without end", NULL},
+        {"track_counts", "on", "autovacuum needs it", NULL},
+        {"transaction_read_only", "off", "nothing can be written",
+         "a standby: connect to the primary; else ALTER SYSTEM RESET "
+         "default_transaction_read_only, then SELECT pg_reload_conf()"},
     };
     int wrong = 0;
 
@@ -79,9 +85,14 @@ static void check_settings(struct doctor *doctor)
                                 "SELECT coalesce(current_setting($1, true), '?')", &args, &err);
         const char *value = res == NULL ? "?" : pg_get_text(res, 0, 0);
         if (strstr(wanted[i].wanted, value) == NULL) {
+            char *set = acc_format("ALTER SYSTEM SET %s = %s, then SELECT pg_reload_conf()",
+                                   wanted[i].name, wanted[i].wanted);
+
             wrong++;
-            doctor_say(doctor, wanted[i].name, wanted[i].grade, wanted[i].why, "is %s, wanted %s",
-                       value, wanted[i].wanted);
+            doctor_say(doctor, "settings", GRADE_FAIL,
+                       wanted[i].mend == NULL ? set : wanted[i].mend, "%s is %s, wanted %s: %s",
+                       wanted[i].name, value, wanted[i].wanted, wanted[i].why);
+            free(set);
         }
         PQclear(res);
     }
@@ -146,30 +157,41 @@ static void check_connections(struct doctor *doctor)
 
 static void check_rights(struct doctor *doctor)
 {
+    /* "" for the owner: there is no such schema yet */
     static const char sql[] =
-        "SELECT rolname::text, rolsuper OR rolcreaterole, rolsuper OR "
-        "has_database_privilege(current_database(), 'CREATE'), coalesce((SELECT "
-        "pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = current_schema()), "
-        "false) "
-        "FROM pg_roles WHERE rolname = current_user";
-    PGresult *res = ask(doctor, "role", sql);
+        "SELECT rolname::text, rolsuper OR rolcreaterole, "
+        "has_database_privilege(current_database(), 'CREATE'), coalesce(pg_get_userbyid(nspowner), "
+        "'')::text, coalesce(pg_has_role(nspowner, 'USAGE'), true) FROM pg_roles LEFT JOIN "
+        "pg_namespace ON nspname = $1 WHERE rolname = current_user";
+    struct pg_args args = {0};
+    struct acc_error err;
 
-    if (res == NULL)
+    pg_text(&args, doctor->app.schema);
+    PGresult *res = pg_exec(&doctor->session.pg, sql, &args, &err);
+    if (res == NULL) {
+        doctor_say(doctor, "role", GRADE_WARN, NULL, "cannot be checked: %s", err.text);
         return;
+    }
     const char *role = pg_get_text(res, 0, 0);
+    const char *owner = pg_get_text(res, 0, 3);
     bool may_roles = pg_get_bool(res, 0, 1);
-    bool may_create = pg_get_bool(res, 0, 2) || pg_get_bool(res, 0, 3);
-    if (!may_create) {
+    if (owner[0] == '\0' && !pg_get_bool(res, 0, 2)) {
         char *mend = acc_format("GRANT CREATE ON DATABASE \"%s\" TO \"%s\"",
                                 PQdb(doctor->session.pg.conn), role);
         doctor_say(doctor, "role", GRADE_FAIL, mend, "\"%s\" may not make the app's schema", role);
         free(mend);
+    } else if (!pg_get_bool(res, 0, 4)) {
+        char *mend = acc_format("connect as \"%s\", or GRANT \"%s\" TO \"%s\"", owner, owner, role);
+        doctor_say(doctor, "role", GRADE_FAIL, mend,
+                   "the app's schema belongs to \"%s\": \"%s\" may not work in it", owner, role);
+        free(mend);
     } else {
-        doctor_say(doctor, "role", may_roles ? GRADE_OK : GRADE_WARN,
-                   may_roles ? NULL : "ALTER ROLE ... CREATEROLE, for the time of one run",
+        char *mend = acc_format("ALTER ROLE \"%s\" CREATEROLE, for the time of one run", role);
+        doctor_say(doctor, "role", may_roles ? GRADE_OK : GRADE_WARN, may_roles ? NULL : mend,
                    "\"%s\"%s", role,
                    may_roles ? ", may make the workers' role"
                              : " may not make the workers' role: facts are kept by triggers alone");
+        free(mend);
     }
     PQclear(res);
 }
@@ -356,8 +378,35 @@ static void check_vacuum(struct doctor *doctor)
     PQclear(res);
 }
 
+/* Before the first ingest or run: is the schema ours alone? */
+static void check_empty(struct doctor *doctor)
+{
+    static const char sql[] =
+        "SELECT count(*) FROM pg_class WHERE relnamespace = (SELECT oid FROM "
+        "pg_namespace WHERE nspname = $1) AND relkind IN ('r', 'v', 'm', 'p')";
+    struct pg_args args = {0};
+    struct acc_error err;
+
+    pg_text(&args, doctor->app.schema);
+    PGresult *res = pg_exec(&doctor->session.pg, sql, &args, &err);
+    int64_t tables = res == NULL ? 0 : pg_get_int8(res, 0, 0);
+    if (tables > 0)
+        doctor_say(doctor, "schema", GRADE_FAIL,
+                   "choose a schema that nothing else uses (database.schema)",
+                   "schema \"%s\" holds %" PRId64 " tables or views that are not accrete's",
+                   doctor->app.schema, tables);
+    else
+        doctor_say(doctor, "schema", GRADE_OK, NULL,
+                   "no tables yet: the first ingest or run makes them");
+    PQclear(res);
+}
+
 void doctor_tables(struct doctor *doctor)
 {
+    if (!doctor->has_tables) {
+        check_empty(doctor);
+        return;
+    }
     if (doctor->has_program)
         check_drift(doctor);
     check_events(doctor);

@@ -1,4 +1,5 @@
 /* accrete reload: the running host takes up the app's modules as they are now. */
+#include "audit.h"
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "native.h"
@@ -10,6 +11,7 @@
 
 #define TIMEOUT_MS 60000
 #define POLL_MS 20
+#define TRIES 20 /* with others who write into the audit */
 
 enum answer { ANSWER_NONE, ANSWER_TAKEN, ANSWER_REFUSED };
 
@@ -34,7 +36,37 @@ static int tell(struct cli *cli, const struct page *page, int32_t generation)
     return CLI_DONE;
 }
 
-static int ask(struct cli *cli, pid_t host, const struct page *page)
+/* Who did it, why and what came of it. That it is not written down undoes nothing. */
+static void write_down(struct cli *cli, struct app *app, const struct page *page,
+                       int32_t generation, enum answer said)
+{
+    char *what = page->generation == generation
+                     ? acc_format("generation %d", (int)generation)
+                     : acc_format("generation %d to %d", (int)generation, (int)page->generation);
+    struct audit audit = {.act = "reload",
+                          .what = what,
+                          .reason = cli_has(cli, "reason") ? cli_value(cli, "reason") : "",
+                          .result = said == ANSWER_REFUSED           ? page->refused_text
+                                    : page->generation == generation ? "the same modules"
+                                                                     : "taken up"};
+    struct session session;
+    struct acc_error err;
+
+    if (!session_open(&session, app, &err)) {
+        cli_note(cli, "this is not in the audit: %s", err.text);
+    } else {
+        bool ok = audit_add(&session.pg, &audit, NULL, &err);
+
+        for (int tries = 0; !ok && err.code == ACC_ECONFLICT && tries < TRIES; tries++)
+            ok = audit_add(&session.pg, &audit, NULL, &err);
+        if (!ok)
+            cli_note(cli, "this is not in the audit: %s", err.text);
+        session_close(&session);
+    }
+    free(what);
+}
+
+static int ask(struct cli *cli, struct app *app, pid_t host, const struct page *page)
 {
     struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
     struct page *before = acc_alloc(sizeof(*before));
@@ -56,12 +88,14 @@ static int ask(struct cli *cli, pid_t host, const struct page *page)
         acc_fail(&err, ACC_EINPUT, "%.1023s", page->refused_text);
     else if (said == ANSWER_NONE)
         acc_fail(&err, ACC_ESYS, "the host (pid %d) did not answer", (int)host);
+    if (said != ANSWER_NONE)
+        write_down(cli, app, page, before->generation, said);
     exit_code = said == ANSWER_TAKEN ? tell(cli, page, before->generation) : cli_fail(cli, &err);
     free(before);
     return exit_code;
 }
 
-static int reload(struct cli *cli, const struct app *app)
+static int reload(struct cli *cli, struct app *app)
 {
     struct acc_error err;
     char *so_path = NULL;
@@ -77,7 +111,8 @@ static int reload(struct cli *cli, const struct app *app)
     if (page == NULL)
         return cli_fail(cli, &err);
     /* Here, so that what the compiler says comes to whoever asked. */
-    int exit_code = native_build(app, &so_path, &err) ? ask(cli, host, page) : cli_fail(cli, &err);
+    int exit_code =
+        native_build(app, &so_path, &err) ? ask(cli, app, host, page) : cli_fail(cli, &err);
     free(so_path);
     page_close(page);
     return exit_code;
@@ -105,6 +140,7 @@ const struct cli_command cli_reload = {
         (const struct cli_option[]){
             {"timeout", 't', CLI_TIME, "TIME",
              .help = "waits no longer than this for the answer, 60s by default"},
+            {"reason", 'r', CLI_TEXT, "TEXT", .help = "why, for the audit"},
             {"json", 0, CLI_SWITCH, .help = "the generation as JSON on stdout"},
             {0},
         },

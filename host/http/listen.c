@@ -169,10 +169,13 @@ bool http_is_loopback(const char *text)
     return is_loopback;
 }
 
-/* TCP notices a peer that takes nothing or is gone; the server's sweep does for the rest. */
+/*
+ * TCP gives up a peer that is gone with bytes on their way, also after h2o has closed. The server's own sweep
+ * is to come first where it sees the same, because it counts.
+ */
 static void set_limits(const struct http_server *server, h2o_socket_t *socket)
 {
-    unsigned limit_ms = (unsigned)server->options.write_ms;
+    unsigned limit_ms = (unsigned)server->options.write_ms * 2;
 
     setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms,
                sizeof(limit_ms));

@@ -167,11 +167,11 @@ bool http_server_turn(struct http_server *server, int wait_ms)
     /* h2o does not look at what became ready outside of its turn before it waits. */
     bool is_pending = server->loop->_pending_as_client != NULL ||
                       server->loop->_pending_as_server != NULL || server->has_happened;
+    server->has_happened = false;
     int result = h2o_evloop_run(server->loop, is_pending ? 0 : timers_wait_ms(server, wait_ms));
 
     if (result != 0 && errno != EINTR)
         return false;
-    server->has_happened = false;
     timers_run(server);
     connections_return(server);
     if (server->has_happened && server->turn != NULL) {

@@ -13,6 +13,13 @@
 
 struct lua_wake;
 
+/* Memory of a state: what it may take in all. */
+struct lua_memory {
+    lua_Alloc allocate; /* the state's own */
+    void *context;
+    size_t used, limit;
+};
+
 struct lua_route {
     char *method, *pattern;
     enum http_role role; /* the least that is wanted */
@@ -37,6 +44,7 @@ struct lua_http {
     struct reads *reads;
     struct intake *intake;
     const struct catalog *catalog;
+    struct lua_memory memory;
     /* Of a plain script */
     bool is_stopping;
 };

@@ -164,6 +164,27 @@ int lua_http_suggest(lua_State *L)
     return 1;
 }
 
+/* As the state's own allocator, up to the limit: one route that hoards must not take the whole machine. */
+static void *allocate(void *context, void *old, size_t old_size, size_t size)
+{
+    struct lua_memory *memory = context;
+
+    if (size > old_size && memory->used + (size - old_size) > memory->limit)
+        return NULL;
+    void *new = memory->allocate(memory->context, old, old_size, size);
+    if (new != NULL || size == 0)
+        memory->used += size - old_size;
+    return new;
+}
+
+static void limit_memory(lua_State *L, struct lua_memory *memory, int64_t bytes)
+{
+    memory->used = (size_t)lua_gc(L, LUA_GCCOUNT, 0) * 1024;
+    memory->limit = (size_t)bytes;
+    memory->allocate = lua_getallocf(L, &memory->context);
+    lua_setallocf(L, allocate, memory);
+}
+
 bool script_serve(struct script *script, const struct script_serve *serve, struct acc_error *err)
 {
     lua_State *L = script->L;
@@ -191,12 +212,17 @@ bool script_serve(struct script *script, const struct script_serve *serve, struc
     push_kinds(L, http->catalog);
     if (!script_call(L, 2, 0, err))
         return false;
+    limit_memory(L, &http->memory, serve->memory_bytes);
     lua_http_begin(http, L, serve->server);
     return true;
 }
 
 void script_serve_end(struct script *script)
 {
-    if (script != NULL)
-        lua_http_end(lua_http_of(script->L));
+    if (script == NULL)
+        return;
+    struct lua_http *http = lua_http_of(script->L);
+    if (http->memory.allocate != NULL)
+        lua_setallocf(script->L, http->memory.allocate, http->memory.context);
+    lua_http_end(http);
 }

@@ -50,6 +50,7 @@ struct script_serve {
     struct http_server *server;
     struct reads *reads;
     struct intake *intake;
+    int64_t memory_bytes;    /* of the Lua state; beyond it a handler fails */
     int64_t limit_ms;        /* of a handler with all it waits for; then it is answered with 504 */
     const bool *is_readonly; /* routes that change something are refused */
     uint64_t *beat;          /* counts up before and after each call into Lua */

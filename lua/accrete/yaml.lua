@@ -24,7 +24,7 @@ local function parse(source, most)
   return C.parse(source, most)
 end
 
---- parse(text) -> value; an empty text is yaml.null. Keys are texts as they stand, so 200 and "200" are one key. An alias
+--- parse(text) -> value; an empty text is yaml.null. Keys are texts as they stand, so 200 and "200" are one. An alias
 --- is a copy of what it names. Raises an accrete.Error with line and column.
 function M.parse(source)
   local value = parse(source, 1)[1]

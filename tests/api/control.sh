@@ -206,7 +206,7 @@ wanted 400
 get "/lifecycles/nothing/source"
 wanted 404
 get "/lifecycles/..%2f..%2fkinds%2fitem/source"
-wanted 404
+wanted 400
 ok
 
 check "wrong input is refused with what was wanted"

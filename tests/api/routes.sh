@@ -105,7 +105,7 @@ http.get("/bad_header", function() return 200, "x", { ["x-a"] = "b\r\nx-c: d" } 
 http.get("/bad_status", function() return 99, "x" end)
 http.get("/hoard", function() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1e6) .. i end end)
 LUA
-serve --set http.route_timeout=1s --set http.read_timeout=300ms
+serve --set http.route_timeout=1s --set http.read_timeout=300ms --set http.route_memory=64MiB
 
 check "answers are text, JSON, or status, body and headers"
 wants /text "200 grün"

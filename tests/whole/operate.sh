@@ -204,6 +204,35 @@ prints "fail  native"
 rm -r "$app/native"
 ok
 
+check "doctor says what is wrong with a server, its role and its schema, and the mend of just that"
+exits 1 doctor --set database.url=nonsense
+prints "wanted postgresql://USER@HOST:PORT/DATABASE or words like host="
+exits 1 doctor --set database.url=http://u:geheim@localhost
+prints "wanted postgresql://"
+[[ $out != *geheim* ]] || fail "a password is shown: $out"
+exits 1 doctor --set "database.url=$ACCRETE_TEST_URL dbname=nobody_made_it"
+prints 'mend: correct the database in database.url, or CREATE DATABASE'
+exits 1 doctor --set "database.url=$ACCRETE_TEST_URL user=nobody_is_this"
+prints 'mend: correct the user in database.url, or CREATE ROLE ... LOGIN'
+exits 1 doctor --set database.schema=pg_own
+prints "PostgreSQL keeps this name for itself, choose another one (database.schema)"
+exits 1 doctor --set "database.url=$ACCRETE_TEST_URL options='-c standard_conforming_strings=off'"
+prints "mend: ALTER SYSTEM SET standard_conforming_strings = on, then SELECT pg_reload_conf()"
+exits 1 doctor --set "database.url=$ACCRETE_TEST_URL options='-c default_transaction_read_only=on'"
+prints "transaction_read_only is on, wanted off: nothing can be written"
+owner=$(sql "SELECT current_user") weak=weak_$schema
+sql "CREATE ROLE $weak LOGIN"
+exits 1 doctor --set "database.url=$ACCRETE_TEST_URL user=$weak"
+prints "the app's schema belongs to \"$owner\": \"$weak\" may not work in it"
+exits 1 doctor --set "database.url=$ACCRETE_TEST_URL user=$weak" --set database.schema=not_yet
+prints "TO \"$weak\""
+sql "DROP ROLE $weak"
+sql "CREATE SCHEMA foreign_$schema" && sql "CREATE TABLE foreign_$schema.packet (x int)"
+exits 1 doctor --set "database.schema=foreign_$schema"
+prints "holds 1 tables or views that are not accrete's"
+sql "DROP SCHEMA foreign_$schema CASCADE"
+ok
+
 check "a backup taken beside a running host comes back with facts, queue, counts and provenance; the fixpoint is the same"
 new_app examples/closure
 acc ingest edge --quiet --format csv examples/closure/edges.csv
