@@ -82,8 +82,8 @@ struct board {
     struct layout *layout;
     size_t size;
     char *path;
-    int lock;        /* the writer's own descriptor of the file, -1: not opened */
-    pid_t lock_of;   /* process that opened it */
+    int lock;      /* the writer's own descriptor of the file, -1: not opened */
+    pid_t lock_of; /* process that opened it */
     bool is_owner;
     char *metrics, *memory;
     size_t metrics_size;
@@ -133,8 +133,8 @@ struct board *board_create(const char *run_dir, struct acc_error *err)
     char *path = acc_format("%s/board", run_dir);
 
     board->metrics_size = metrics_size(METRICS_SERIES);
-    board->size = aligned(sizeof(struct layout)) + aligned(board->metrics_size) + BOARD_MEMORY +
-                  texts_size();
+    board->size =
+        aligned(sizeof(struct layout)) + aligned(board->metrics_size) + BOARD_MEMORY + texts_size();
     unlink(path); /* a new file each time: processes of an earlier host keep theirs */
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     void *map = MAP_FAILED;
@@ -173,7 +173,8 @@ void board_close(struct board *board)
 
 bool board_own(struct board *board)
 {
-    if (board->lock_of != getpid()) { /* a descriptor from before the fork would share its parent's lock */
+    if (board->lock_of !=
+        getpid()) { /* a descriptor from before the fork would share its parent's lock */
         board->lock = open(board->path, O_RDWR | O_CLOEXEC);
         board->lock_of = getpid();
         board->is_owner = false;
@@ -409,7 +410,8 @@ int board_series(const struct board *board, const char *name, const char *lifecy
             values[count++] = series->windows[window].points[s % BOARD_POINTS];
         }
         if (!is_whole(layout, seen)) {
-            usleep(100); /* a sample takes less; a writer that died in one is made good by the next */
+            usleep(
+                100); /* a sample takes less; a writer that died in one is made good by the next */
             continue;
         }
         *step_s = (int)step;

@@ -137,7 +137,7 @@ bool cluster_find_binaries(struct cluster *cluster, const char *bin_dir, struct 
             acc_fail(err, ACC_ESYS,
                      "cluster \"%s\" was made by PostgreSQL %d, and there is none of that version "
                      "(%s%s): install postgresql-%d or set postgres.bin_dir; to change versions "
-                     "dump the facts with the old one and ingest them into a new data directory",
+                     "accrete backup with the old one, accrete reset, accrete restore with the new",
                      cluster->pg_dir, cluster->major, looked, seen, cluster->major);
         free(looked);
     }

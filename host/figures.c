@@ -18,8 +18,8 @@
 #define TICK_US 200000
 #define EACH_US 1000000
 #define EACH_IDLE_US 2000000
-#define IDLE_READINGS 30   /* without change, before looks become rarer */
-#define DEAR 20            /* a look may take this part of the time */
+#define IDLE_READINGS 30 /* without change, before looks become rarer */
+#define DEAR 20          /* a look may take this part of the time */
 #define DATABASE_US 5000000
 #define SIZES_US 30000000
 #define RETRY_MIN_US 200000
@@ -130,15 +130,13 @@ static void estimate(struct figures *figures)
     figures->work = acc_alloc(count * sizeof(double) + 1);
     for (size_t i = 0; i < count; i++) {
         const struct life *life = &reading->lives[i];
-        queued[i] =
-            life->is_active ? (double)(life->in_packets + life->delayed + life->unread) : 0;
+        queued[i] = life->is_active ? (double)(life->in_packets + life->delayed + life->unread) : 0;
         throttles[i] = life->is_active ? life->throttle_per_s : 0;
     }
     struct todo_input input = {.count = count,
                                .queued = queued,
                                .raises = raises,
-                               .done_per_s =
-                                   rates_per_s(figures->rates, recent_done(figures, -1)),
+                               .done_per_s = rates_per_s(figures->rates, recent_done(figures, -1)),
                                .throttle_s = throttles};
     todo_estimate(&input, figures->work, &figures->todo);
     for (size_t i = 0; i < count; i++)
@@ -154,8 +152,7 @@ static enum figures_state state_of(const struct figures *figures, const struct t
 
     if (figures->control.is_paused)
         return STATE_PAUSED;
-    if (totals->ready + totals->claimed > 0 &&
-        clock_us() - figures->rates->moved_us > STALLED_US)
+    if (totals->ready + totals->claimed > 0 && clock_us() - figures->rates->moved_us > STALLED_US)
         return STATE_STALLED;
     if (waiting > 0 || figures->reading.has_replays)
         return figures->todo.settles ? STATE_CONVERGING : STATE_NOT_CONVERGING;
@@ -269,9 +266,9 @@ static bool is_due(const struct keeper *keeper)
 {
     const struct figures *figures = &keeper->figures;
     int64_t now_us = clock_us();
-    int64_t each_us =
-        keeper->still >= IDLE_READINGS && local_work(figures->page) == keeper->moved ? EACH_IDLE_US
-                                                                                     : EACH_US;
+    int64_t each_us = keeper->still >= IDLE_READINGS && local_work(figures->page) == keeper->moved
+                          ? EACH_IDLE_US
+                          : EACH_US;
 
     if (now_us < keeper->retry_us)
         return false;

@@ -1,7 +1,8 @@
 /*
- * Figures: what the process that keeps the board knows. figures.c is its loop; figures_read.c asks the database;
- * figures_rates.c and figures_todo.c compute; figures_json.c and figures_graph.c write the documents, figures_metrics.c the
- * metrics; figures_say.c the messages of the stream.
+ * Figures: what the process that keeps the board knows. figures.c is its loop; figures_read.c asks the
+ * tables and figures_database.c the engine; figures_rates.c, figures_todo.c and figures_sums.c
+ * compute; figures_json.c and figures_graph.c write the documents, figures_series.c the charts,
+ * figures_metrics.c the metrics, figures_say.c the messages of the stream.
  */
 #pragma once
 
@@ -25,9 +26,9 @@ struct life {
     const struct lifecycle *module; /* NULL: not in this generation's modules */
     int64_t counts[COUNTS];
     int64_t in_packets, quarantined, oldest_born_us; /* events, events, wall clock (0: none) */
-    int64_t claimed;                                 /* of those in packets: in the hands of a worker here */
+    int64_t claimed; /* of those in packets: in the hands of a worker here */
     int64_t delayed, dead, discarded;
-    int64_t unread; /* old facts that it has yet to see */
+    int64_t unread;        /* old facts that it has yet to see */
     double throttle_per_s; /* 0: none */
     double todo;           /* expected events until the fixpoint; NAN: it does not settle */
 };
@@ -44,7 +45,7 @@ struct reading {
     size_t life_count;
     struct find *finds;
     size_t find_count;
-    int64_t at_us;   /* wall clock of the snapshot */
+    int64_t at_us; /* wall clock of the snapshot */
     int64_t took_us;
     int32_t generation;
     bool has_replays;
@@ -107,7 +108,7 @@ struct figures {
     struct generation_row *generations; /* newest first */
     size_t generation_count;
     struct todo todo;
-    double *work;     /* by life: todo.work */
+    double *work; /* by life: todo.work */
     double eta_low_s, eta_high_s;
     enum figures_state state;
     struct metrics *metrics; /* what the database knows */
@@ -121,7 +122,7 @@ struct figures {
 bool figures_connect(struct figures *figures, struct acc_error *err) ACC_MUST_CHECK;
 /* Tallies, queue and routes in one snapshot, and the batch rows since the last call, into reading and rates. */
 bool figures_read(struct figures *figures, struct acc_error *err) ACC_MUST_CHECK;
-/* What the engine knows, and the generations. with_sizes: sizes of tables and database too. */
+/* figures_database.c: what the engine knows, and the generations. with_sizes: sizes of tables and database too. */
 bool figures_read_database(struct figures *figures, bool with_sizes,
                            struct acc_error *err) ACC_MUST_CHECK;
 void figures_clear(struct figures *figures);

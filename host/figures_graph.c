@@ -48,10 +48,10 @@ static json_t *fields_json(const struct kind *kind)
 
         snprintf(type, sizeof(type), "%s%s", field_type_name(field->type),
                  field->is_array ? "[]" : "");
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:b, s:b, s:b, s:o}", "name", field->name, "type", type,
-                            "unique", (int)field->is_unique, "nullable", (int)field->is_nullable,
-                            "indexed", (int)is_indexed(kind, f), "ops", operators(field)));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:b, s:o}", "name", field->name,
+                                              "type", type, "unique", (int)field->is_unique,
+                                              "nullable", (int)field->is_nullable, "indexed",
+                                              (int)is_indexed(kind, f), "ops", operators(field)));
     }
     return list;
 }
@@ -101,14 +101,13 @@ json_t *figures_kinds(struct figures *figures)
                 json_array_append_new(friend_of, json_string(lifecycle->name));
         }
         json_array_append_new(
-            list,
-            json_pack("{s:s, s:I, s:o, s:o, s:I, s:O, s:o, s:o, s:o}", "name", kind->name, "facts",
-                      (json_int_t)figures_new(figures, -1, kind->tag), "new_per_s",
-                      figures_number(rates_per_s(figures->rates, fresh)), "repeats_share",
-                      figures_number(rates_share(repeats, fresh + repeats, 1e-9)), "ingested",
-                      (json_int_t)figures_new(figures, 0, kind->tag), "fields",
-                      json_object_get(figures->fields, kind->name), "found_by", found_by, "wakes",
-                      wakes, "friend_of", friend_of));
+            list, json_pack("{s:s, s:I, s:o, s:o, s:I, s:O, s:o, s:o, s:o}", "name", kind->name,
+                            "facts", (json_int_t)figures_new(figures, -1, kind->tag), "new_per_s",
+                            figures_number(rates_per_s(figures->rates, fresh)), "repeats_share",
+                            figures_number(rates_share(repeats, fresh + repeats, 1e-9)), "ingested",
+                            (json_int_t)figures_new(figures, 0, kind->tag), "fields",
+                            json_object_get(figures->fields, kind->name), "found_by", found_by,
+                            "wakes", wakes, "friend_of", friend_of));
     }
     return list;
 }
@@ -144,8 +143,8 @@ static void add_module(const struct figures *figures, json_t *row, const struct 
         fclose(file);
     free(path);
     if (pair == NULL) {
-        pair = json_pack("[o, b]", doc.size == 0 ? json_null() : json_string(doc.data),
-                         (int)is_hot);
+        pair =
+            json_pack("[o, b]", doc.size == 0 ? json_null() : json_string(doc.data), (int)is_hot);
         if (pair == NULL) /* the comment is no UTF-8 */
             pair = json_pack("[n, b]", (int)is_hot);
         json_object_set_new(known, life->name, pair);
@@ -251,22 +250,20 @@ static json_t *life_json(const struct figures *figures, const struct life *life)
     json_object_set_new(row, "outcomes", outcomes_json(life->counts));
     json_object_set_new(row, "failed", json_integer(life->counts[COUNT_FAILED]));
     json_object_set_new(row, "retries", json_integer(life->counts[COUNT_RETRIES]));
-    json_object_set_new(
-        row, "abort_late_calls",
-        json_integer(life_done(life) - life->counts[COUNT_EARLY]));
+    json_object_set_new(row, "abort_late_calls",
+                        json_integer(life_done(life) - life->counts[COUNT_EARLY]));
     json_object_set_new(row, "abort_late_calls_per_s",
                         figures_number(rates_per_s(figures->rates, done - early)));
     json_object_set_new(row, "late_share", figures_number(rates_share(late, done - early, 1e-9)));
     json_object_set_new(row, "early_share", figures_number(rates_share(early, done, 1e-9)));
     json_object_set_new(row, "latency_ms", quantiles_ms(&rates->latency));
-    json_object_set_new(
-        row, "wait_p95_s",
-        figures_number(histogram_quantile(&rates->wait, 0.95, 20) / 1e6));
+    json_object_set_new(row, "wait_p95_s",
+                        figures_number(histogram_quantile(&rates->wait, 0.95, 20) / 1e6));
     json_object_set_new(row, "phases_ms", phases);
     add_finds(figures, life, row);
-    json_object_set_new(row, "new_per_s",
-                        figures_number(rates_per_s(figures->rates,
-                                                   recent_new(figures, life->id, -1))));
+    json_object_set_new(
+        row, "new_per_s",
+        figures_number(rates_per_s(figures->rates, recent_new(figures, life->id, -1))));
     json_object_set_new(
         row, "friends_mean",
         life->module != NULL && life->module->friend_count > 0
@@ -274,16 +271,15 @@ static json_t *life_json(const struct figures *figures, const struct life *life)
             : json_null());
     json_object_set_new(row, "worker_time",
                         figures_number(rates_per_s(figures->rates, busy_us / 1e6)));
-    json_object_set_new(
-        row, "queue",
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "ready", (json_int_t)life_ready(life),
-                  "claimed", (json_int_t)life->claimed, "delayed", (json_int_t)life->delayed,
-                  "dead", (json_int_t)life->dead, "discarded", (json_int_t)life->discarded,
-                  "unread", (json_int_t)life->unread));
-    json_object_set_new(
-        row, "drain_s",
-        figures_number(rates_share((double)(life->in_packets + life->delayed),
-                                   rates_per_s(figures->rates, done), 1e-9)));
+    json_object_set_new(row, "queue",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "ready",
+                                  (json_int_t)life_ready(life), "claimed",
+                                  (json_int_t)life->claimed, "delayed", (json_int_t)life->delayed,
+                                  "dead", (json_int_t)life->dead, "discarded",
+                                  (json_int_t)life->discarded, "unread", (json_int_t)life->unread));
+    json_object_set_new(row, "drain_s",
+                        figures_number(rates_share((double)(life->in_packets + life->delayed),
+                                                   rates_per_s(figures->rates, done), 1e-9)));
     json_object_set_new(row, "oldest_ready_ms",
                         life->oldest_born_us == 0
                             ? json_null()
@@ -430,10 +426,8 @@ static json_t *graph_life(const struct graph *graph, const struct life *life)
 
 json_t *figures_graph(const struct figures *figures, bool is_recent)
 {
-    struct graph graph = {.figures = figures,
-                          .is_recent = is_recent,
-                          .edges = json_array(),
-                          .cycles = json_array()};
+    struct graph graph = {
+        .figures = figures, .is_recent = is_recent, .edges = json_array(), .cycles = json_array()};
     const struct catalog *catalog = &figures->program->catalog;
     json_t *kinds = json_array();
     json_t *lifecycles = json_array();

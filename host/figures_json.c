@@ -56,8 +56,8 @@ static void notice(json_t *list, const char *level, const char *href, const char
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    json_array_append_new(
-        list, json_pack("{s:s, s:s, s:s}", "level", level, "text", text, "href", href));
+    json_array_append_new(list,
+                          json_pack("{s:s, s:s, s:s}", "level", level, "text", text, "href", href));
 }
 
 static void add_throttled(const struct figures *figures, json_t *list)
@@ -149,12 +149,12 @@ json_t *figures_status(const struct figures *figures)
         totals.oldest_born_us == 0 ? 0 : figures->reading.at_us - totals.oldest_born_us;
     json_object_set_new(status, "state", json_string(figures_state_names[figures->state]));
     json_object_set_new(status, "state_since", figures_time(rates->state_since_us));
-    json_object_set_new(
-        status, "paused",
-        !figures->control.is_paused
-            ? json_null()
-            : json_pack("{s:s?, s:s?, s:o}", "by", figures->control.who, "reason",
-                        figures->control.reason, "since", figures_time(figures->control.since_us)));
+    json_object_set_new(status, "paused",
+                        !figures->control.is_paused
+                            ? json_null()
+                            : json_pack("{s:s?, s:s?, s:o}", "by", figures->control.who, "reason",
+                                        figures->control.reason, "since",
+                                        figures_time(figures->control.since_us)));
     json_object_set_new(status, "database", json_boolean(figures->has_database));
     json_object_set_new(status, "facts", json_integer(totals.facts));
     json_object_set_new(status, "facts_new_per_s", figures_number(rates_per_s(rates, fresh)));
@@ -162,8 +162,7 @@ json_t *figures_status(const struct figures *figures)
     json_object_set_new(status, "failed", json_integer(totals.failed));
     json_object_set_new(status, "done_per_s", figures_number(done_per_s));
     json_object_set_new(status, "raised_per_s", figures_number(rates_per_s(rates, raised)));
-    json_object_set_new(status, "branching",
-                        figures_number(done_per_s >= 1 ? raised / done : NAN));
+    json_object_set_new(status, "branching", figures_number(done_per_s >= 1 ? raised / done : NAN));
     json_object_set_new(
         status, "queue",
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ready", (json_int_t)totals.ready,
@@ -218,7 +217,8 @@ static int64_t resident_bytes(int32_t pid)
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return 0;
-    if (fscanf(file, "%lld %lld", &pages, &resident) != 2) /* NOLINT(cert-err34-c): the kernel wrote it */
+    if (fscanf(file, "%lld %lld", &pages, &resident) !=
+        2) /* NOLINT(cert-err34-c): the kernel wrote it */
         resident = 0;
     fclose(file);
     return resident * sysconf(_SC_PAGESIZE);
@@ -265,21 +265,20 @@ static json_t *local_worker(const struct figures *figures, size_t number, const 
         heard_us[number] = now_us;
     }
     snprintf(id, sizeof(id), "%s-%zu", host, number);
-    return json_pack(
-        "{s:s, s:s, s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:I}", "id", id, "host",
-        host, "pid", (int)slot->pid, "state",
-        slot->retire != 0 || is_old      ? "draining"
-        : slot->is_paused != 0           ? "paused"
-        : slot->run.phase == PHASE_START ? "starting"
-        : slot->packet_count > 0         ? "working"
-                                         : "waiting",
-        "generation", (int)slot->generation, "quarantine", (int)(slot->is_quarantine != 0), "batch",
-        batch_json(figures, slot), "events_per_s",
-        figures_number(epoch_events_per_s(figures, host, slot->pid)), "restarts",
-        (json_int_t)slot->deaths, "last_exit", json_null(), "rss_bytes",
-        json_integer(resident_bytes(slot->pid)), "lua_bytes", json_null(), "up_s",
-        (json_int_t)((now_us - slot->started_us) / 1000000), "heard_ms",
-        (json_int_t)((now_us - heard_us[number]) / 1000));
+    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:b, s:o, s:o, s:I, s:o, s:o, s:o, s:I, s:I}", "id",
+                     id, "host", host, "pid", (int)slot->pid, "state",
+                     slot->retire != 0 || is_old      ? "draining"
+                     : slot->is_paused != 0           ? "paused"
+                     : slot->run.phase == PHASE_START ? "starting"
+                     : slot->packet_count > 0         ? "working"
+                                                      : "waiting",
+                     "generation", (int)slot->generation, "quarantine",
+                     (int)(slot->is_quarantine != 0), "batch", batch_json(figures, slot),
+                     "events_per_s", figures_number(epoch_events_per_s(figures, host, slot->pid)),
+                     "restarts", (json_int_t)slot->deaths, "last_exit", json_null(), "rss_bytes",
+                     json_integer(resident_bytes(slot->pid)), "lua_bytes", json_null(), "up_s",
+                     (json_int_t)((now_us - slot->started_us) / 1000000), "heard_ms",
+                     (json_int_t)((now_us - heard_us[number]) / 1000));
 }
 
 /* Workers of other machines, as far as the database knows them. */
@@ -336,13 +335,13 @@ json_t *figures_generations(const struct figures *figures)
 
         for (size_t s = 0; s < PAGE_SLOTS; s++)
             workers += page->slots[s].pid != 0 && page->slots[s].generation == row->id;
-        json_array_append_new(
-            list, json_pack("{s:i, s:s, s:o, s:i, s:n, s:s}", "generation", (int)row->id, "state",
-                            row->id == figures->reading.generation ? "current"
-                            : workers > 0                          ? "draining"
-                                                                   : "past",
-                            "at", figures_time(row->at_us), "workers", workers, "error", "sha256",
-                            row->sha));
+        json_array_append_new(list, json_pack("{s:i, s:s, s:o, s:i, s:n, s:s}", "generation",
+                                              (int)row->id, "state",
+                                              row->id == figures->reading.generation ? "current"
+                                              : workers > 0                          ? "draining"
+                                                                                     : "past",
+                                              "at", figures_time(row->at_us), "workers", workers,
+                                              "error", "sha256", row->sha));
     }
     return list;
 }

@@ -151,7 +151,8 @@ static void settle(struct rates *rates, struct rates_epoch *epoch, double write_
     struct rates_lifecycle *one = &rates->lifecycles[epoch->lifecycle];
 
     epoch->is_pending = false;
-    if (epoch->pending_events == 0) { /* a part of an event that finds much: its time is the next row's */
+    if (epoch->pending_events ==
+        0) { /* a part of an event that finds much: its time is the next row's */
         epoch->carried_us += epoch->pending_us + write_us;
         return;
     }
@@ -195,7 +196,7 @@ void rates_settle(struct rates *rates, const struct decay *decay)
         if (epoch->id == 0 || !epoch->is_pending || ++epoch->readings <= 2)
             continue;
         const struct rates_lifecycle *one = &rates->lifecycles[epoch->lifecycle];
-        settle(rates, epoch,
-               one->batches > 1 ? one->phases_us[RATES_PHASES - 1] / one->batches : 0, decay);
+        settle(rates, epoch, one->batches > 1 ? one->phases_us[RATES_PHASES - 1] / one->batches : 0,
+               decay);
     }
 }

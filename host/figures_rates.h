@@ -49,7 +49,7 @@ enum count {
 };
 
 struct rates_lifecycle {
-    int64_t last[COUNTS];                                          /* tallies when they were read last */
+    int64_t last[COUNTS]; /* tallies when they were read last */
     int64_t last_new[RATES_KINDS], last_repeats[RATES_KINDS];
     double counts[COUNTS];
     double fresh[RATES_KINDS], repeats[RATES_KINDS];
@@ -71,8 +71,8 @@ struct rates_epoch {
 
 struct rates {
     bool has_reading;
-    int64_t at_us;  /* of the last reading, monotonic */
-    double weight;  /* seconds that the sums stand for */
+    int64_t at_us; /* of the last reading, monotonic */
+    double weight; /* seconds that the sums stand for */
     double commits;
     uint16_t tags[RATES_KINDS];
     uint32_t tag_count;

@@ -2,7 +2,6 @@
 #include "figures.h"
 
 #include "base/clock.h"
-#include "queue.h"
 #include "schema.h"
 
 #include <math.h>
@@ -10,7 +9,6 @@
 
 #define PG_EPOCH_US INT64_C(946684800000000)
 #define ROWS_MOST 2000 /* batch rows of one writer and reading; of more the newest are taken */
-#define GENERATIONS_MOST 100
 
 static struct pg_stmt begin_read = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
 static struct pg_stmt commit_read = {.sql = "COMMIT"};
@@ -74,9 +72,10 @@ static struct pg_stmt rows_stmt = {
         "ORDER BY batch.id DESC LIMIT $3::int8) b ORDER BY b.id"};
 /* Where a new process begins: behind what there is. */
 static struct pg_stmt ends_stmt = {
-    .sql = "SELECT e.id, coalesce((SELECT max(b.id) FROM batch b WHERE b.id >= e.id::int8 << 32 AND "
-           "b.id < (e.id::int8 + 1) << 32), e.id::int8 << 32) FROM epoch e WHERE NOT e.folded OR "
-           "e.id = (SELECT max(id) FROM epoch)"};
+    .sql =
+        "SELECT e.id, coalesce((SELECT max(b.id) FROM batch b WHERE b.id >= e.id::int8 << 32 AND "
+        "b.id < (e.id::int8 + 1) << 32), e.id::int8 << 32) FROM epoch e WHERE NOT e.folded OR "
+        "e.id = (SELECT max(id) FROM epoch)"};
 
 enum answer { LIVES, FINDS, PACKETS, PARKED, REPLAYS, GENERATION, EPOCHS, ROWS, ANSWERS };
 
@@ -88,8 +87,8 @@ static bool ask(struct figures *figures, PGresult **answers, struct acc_error *e
     struct buf cursors = {0};
     struct pg_args since = {0};
     struct pg_args args = {0};
-    struct pg_stmt *statements[ANSWERS] = {&lives_stmt,  &finds_stmt,      &packets_stmt,
-                                           &parked_stmt, &replay_stmt,     &generation_stmt,
+    struct pg_stmt *statements[ANSWERS] = {&lives_stmt,  &finds_stmt,  &packets_stmt,
+                                           &parked_stmt, &replay_stmt, &generation_stmt,
                                            &epochs_stmt, &rows_stmt};
 
     pg_array_begin(&ids, PG_INT4);
@@ -364,8 +363,7 @@ bool figures_read(struct figures *figures, struct acc_error *err)
     bool ok = ask(figures, answers, err);
     if (ok) {
         int64_t now_us = clock_us();
-        double passed_s =
-            rates->has_reading ? (double)(now_us - rates->at_us) / 1e6 : 0;
+        double passed_s = rates->has_reading ? (double)(now_us - rates->at_us) / 1e6 : 0;
         struct decay decay = decay_of(passed_s > 0.001 ? passed_s : 0.001);
 
         take_lives(figures, answers, &reading);
@@ -386,136 +384,4 @@ bool figures_read(struct figures *figures, struct acc_error *err)
     for (size_t a = 0; a < ANSWERS; a++)
         PQclear(answers[a]);
     return ok;
-}
-
-/* The engine */
-
-static struct pg_stmt engine_stmt = {
-    .sql =
-        "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datid = d.datid), "
-        "current_setting('max_connections')::int8, (SELECT coalesce(max(extract(epoch FROM "
-        "clock_timestamp() - xact_start) * 1000000), 0)::int8 FROM pg_stat_activity WHERE datid = "
-        "d.datid AND pid <> pg_backend_pid() AND backend_type = 'client backend'), d.xact_commit, "
-        "d.xact_rollback, d.deadlocks, d.blks_hit, d.blks_read, CASE WHEN pg_is_in_recovery() THEN "
-        "0 ELSE (pg_current_wal_insert_lsn() - '0/0')::int8 END, current_setting('server_version') "
-        "FROM pg_stat_database d WHERE d.datname = current_database()"};
-static struct pg_stmt workers_stmt = {
-    .sql = "SELECT e.id, e.pid, e.generation, e.host, e.started FROM epoch e JOIN pg_stat_activity a "
-           "ON a.pid = e.backend_pid AND a.backend_start <= e.started WHERE NOT e.folded AND e.role "
-           "= 'worker' ORDER BY e.host, e.id"};
-static struct pg_stmt generations_stmt = {
-    .sql = "SELECT id, at, sha FROM generation ORDER BY id DESC LIMIT $1::int8"};
-static struct pg_stmt tables_stmt = {
-    .sql = "SELECT s.relname, s.n_live_tup, s.n_dead_tup, pg_total_relation_size(s.relid) FROM "
-           "pg_stat_user_tables s WHERE s.schemaname = current_schema() ORDER BY 4 DESC, 1"};
-static struct pg_stmt bytes_stmt = {.sql = "SELECT pg_database_size(current_database())"};
-
-static bool read_engine(struct figures *figures, struct acc_error *err)
-{
-    struct database *database = &figures->database;
-    PGresult *res = pg_query(&figures->pg, &engine_stmt, NULL, err);
-    int64_t now_us = clock_us();
-
-    if (res == NULL)
-        return false;
-    if (PQntuples(res) > 0) {
-        double passed_s = (double)(now_us - database->at_us) / 1e6;
-        int64_t commits = pg_get_int8(res, 0, 3);
-        int64_t wal = pg_get_int8(res, 0, 8);
-
-        if (database->at_us > 0 && passed_s > 0.1) {
-            database->commits_per_s = (double)(commits - database->commits) / passed_s;
-            database->wal_per_s = (double)(wal - database->wal_bytes) / passed_s;
-        }
-        database->connections = pg_get_int8(res, 0, 0);
-        database->connections_most = pg_get_int8(res, 0, 1);
-        database->oldest_us = pg_get_int8(res, 0, 2);
-        database->commits = commits;
-        database->rollbacks = pg_get_int8(res, 0, 4);
-        database->deadlocks = pg_get_int8(res, 0, 5);
-        database->blocks_hit = pg_get_int8(res, 0, 6);
-        database->blocks_read = pg_get_int8(res, 0, 7);
-        database->wal_bytes = wal;
-        snprintf(database->version, sizeof(database->version), "%.31s", pg_get_text(res, 0, 9));
-        database->at_us = now_us;
-        database->is_read = true;
-    }
-    PQclear(res);
-    return queue_buckets(&figures->pg, &database->buckets, &database->buckets_owned, err);
-}
-
-static bool read_workers(struct figures *figures, struct acc_error *err)
-{
-    struct database *database = &figures->database;
-    PGresult *res = pg_query(&figures->pg, &workers_stmt, NULL, err);
-
-    if (res == NULL)
-        return false;
-    free(database->workers);
-    database->worker_count = (size_t)PQntuples(res);
-    database->workers = acc_zalloc(database->worker_count * sizeof(*database->workers) + 1);
-    for (int r = 0; r < PQntuples(res); r++) {
-        struct database_worker *worker = &database->workers[r];
-        worker->epoch = pg_get_int4(res, r, 0);
-        worker->pid = pg_get_int4(res, r, 1);
-        worker->generation = pg_get_int4(res, r, 2);
-        snprintf(worker->host, sizeof(worker->host), "%.64s", pg_get_text(res, r, 3));
-        worker->started_us = pg_get_int8(res, r, 4) + PG_EPOCH_US;
-    }
-    PQclear(res);
-    return true;
-}
-
-static bool read_generations(struct figures *figures, struct acc_error *err)
-{
-    struct pg_args args = {0};
-
-    pg_int8(&args, GENERATIONS_MOST);
-    PGresult *res = pg_query(&figures->pg, &generations_stmt, &args, err);
-    if (res == NULL)
-        return false;
-    free(figures->generations);
-    figures->generation_count = (size_t)PQntuples(res);
-    figures->generations =
-        acc_zalloc(figures->generation_count * sizeof(*figures->generations) + 1);
-    for (int r = 0; r < PQntuples(res); r++) {
-        struct generation_row *row = &figures->generations[r];
-        row->id = pg_get_int4(res, r, 0);
-        row->at_us = pg_get_int8(res, r, 1) + PG_EPOCH_US;
-        snprintf(row->sha, sizeof(row->sha), "%.64s", pg_get_text(res, r, 2));
-    }
-    PQclear(res);
-    return true;
-}
-
-static bool read_sizes(struct figures *figures, struct acc_error *err)
-{
-    struct database *database = &figures->database;
-    PGresult *res = pg_query(&figures->pg, &tables_stmt, NULL, err);
-
-    if (res == NULL)
-        return false;
-    free(database->tables);
-    database->table_count = (size_t)PQntuples(res);
-    database->tables = acc_zalloc(database->table_count * sizeof(*database->tables) + 1);
-    for (int r = 0; r < PQntuples(res); r++) {
-        struct database_table *table = &database->tables[r];
-        snprintf(table->name, sizeof(table->name), "%.63s", pg_get_text(res, r, 0));
-        table->live = pg_get_int8(res, r, 1);
-        table->dead = pg_get_int8(res, r, 2);
-        table->bytes = pg_get_int8(res, r, 3);
-    }
-    PQclear(res);
-    res = pg_query(&figures->pg, &bytes_stmt, NULL, err);
-    if (res == NULL)
-        return false;
-    database->bytes = pg_get_int8(res, 0, 0);
-    PQclear(res);
-    return true;
-}
-
-bool figures_read_database(struct figures *figures, bool with_sizes, struct acc_error *err)
-{
-    return read_engine(figures, err) && read_workers(figures, err) &&
-           read_generations(figures, err) && (!with_sizes || read_sizes(figures, err));
 }

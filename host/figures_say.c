@@ -19,10 +19,10 @@
 
 struct said {
     struct acc_heap heap;
-    int64_t sample_us;   /* wall clock of the newest sample shown */
-    int64_t facts;       /* when the last message was said */
-    int64_t failed;      /* attempts that had failed by the last look at signatures */
-    int64_t looked_us;   /* when that was, monotonic */
+    int64_t sample_us; /* wall clock of the newest sample shown */
+    int64_t facts;     /* when the last message was said */
+    int64_t failed;    /* attempts that had failed by the last look at signatures */
+    int64_t looked_us; /* when that was, monotonic */
     char signatures[SIGNATURES_KEPT][9];
     uint32_t signature_count; /* ever */
     json_t *workers;          /* as last said, by id */
@@ -105,8 +105,8 @@ static bool show_one(void *context, const struct explorer_fact *fact, struct acc
 
     (void)err;
     fact_label(fact->kind, fact->row, &label);
-    json_t *row = json_pack("{s:s, s:s, s:s%, s:s?, s:s}", "id", fact_id_text(fact->row->id), "kind",
-                            fact->kind->name, "label", label.data == NULL ? "" : label.data,
+    json_t *row = json_pack("{s:s, s:s, s:s%, s:s?, s:s}", "id", fact_id_text(fact->row->id),
+                            "kind", fact->kind->name, "label", label.data == NULL ? "" : label.data,
                             label.size, "by", fact->lifecycle, "found_at", fact->at);
     if (row != NULL)
         json_array_append_new(shown->rows, row);
@@ -293,7 +293,8 @@ static bool say_audit(struct figures *figures, struct acc_error *err)
 
     pg_int8(&args, rates->audit_id);
     pg_int8(&args, AUDIT_MOST);
-    PGresult *res = pg_query(&figures->pg, is_first ? &newest : &stmt, is_first ? NULL : &args, err);
+    PGresult *res =
+        pg_query(&figures->pg, is_first ? &newest : &stmt, is_first ? NULL : &args, err);
     for (int r = 0; res != NULL && r < PQntuples(res); r++) {
         rates->audit_id = pg_get_int8(res, r, 0);
         json_t *row = json_pack("{s:I}", "id", (json_int_t)rates->audit_id);

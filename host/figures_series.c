@@ -6,19 +6,36 @@
 #include <math.h>
 #include <stdlib.h>
 
-const char *const figures_series_names[] = {
-    "events_done",       "events_raised",    "events_failed",   "facts_new",
-    "repeats_share",     "conflicts",        "conflict_share",  "queue_depth",
-    "oldest_ready_s",    "todo",             "commits",         "abort_early_share",
-    "abort_late_called", "abort_late_share", "latency_p50_ms",  "latency_p95_ms",
-    "latency_p99_ms",    "wait_p95_s",       "worker_time",     "workers",
-    "wal_bytes",         NULL};
-const char *const figures_lifecycle_series_names[] = {
-    "events_done",       "events_raised",    "events_failed",  "facts_new",
-    "repeats_share",     "conflicts",        "queue_depth",    "oldest_ready_s",
-    "todo",              "abort_early_share", "abort_late_called", "abort_late_share",
-    "latency_p50_ms",    "latency_p95_ms",   "latency_p99_ms", "wait_p95_s",
-    "worker_time",       "friends_mean",     NULL};
+const char *const figures_series_names[] = {"events_done",       "events_raised",
+                                            "events_failed",     "facts_new",
+                                            "repeats_share",     "conflicts",
+                                            "conflict_share",    "queue_depth",
+                                            "oldest_ready_s",    "todo",
+                                            "commits",           "abort_early_share",
+                                            "abort_late_called", "abort_late_share",
+                                            "latency_p50_ms",    "latency_p95_ms",
+                                            "latency_p99_ms",    "wait_p95_s",
+                                            "worker_time",       "workers",
+                                            "wal_bytes",         NULL};
+const char *const figures_lifecycle_series_names[] = {"events_done",
+                                                      "events_raised",
+                                                      "events_failed",
+                                                      "facts_new",
+                                                      "repeats_share",
+                                                      "conflicts",
+                                                      "queue_depth",
+                                                      "oldest_ready_s",
+                                                      "todo",
+                                                      "abort_early_share",
+                                                      "abort_late_called",
+                                                      "abort_late_share",
+                                                      "latency_p50_ms",
+                                                      "latency_p95_ms",
+                                                      "latency_p99_ms",
+                                                      "wait_p95_s",
+                                                      "worker_time",
+                                                      "friends_mean",
+                                                      NULL};
 
 /* Sums as they stood at the sample before. */
 struct before {
@@ -62,11 +79,9 @@ static void sample_counts(struct board *board, const char *name, const struct be
     board_sample(board, "repeats_share", name,
                  rates_share((double)more->repeats, (double)(more->fresh + more->repeats), 1));
     board_sample(board, "conflicts", name, rate(c[COUNT_RETRIES], seconds));
-    board_sample(board, "abort_early_share", name,
-                 rates_share((double)c[COUNT_EARLY], done, 1));
+    board_sample(board, "abort_early_share", name, rates_share((double)c[COUNT_EARLY], done, 1));
     board_sample(board, "abort_late_called", name, called < 0 ? NAN : called / seconds);
-    board_sample(board, "abort_late_share", name,
-                 rates_share((double)c[COUNT_LATE], called, 1));
+    board_sample(board, "abort_late_share", name, rates_share((double)c[COUNT_LATE], called, 1));
 }
 
 static void sample_times(struct board *board, const char *name, const struct histogram *latency,
@@ -114,8 +129,7 @@ static void sample_life(struct figures *figures, const struct life *life, double
     board_sample(board, "queue_depth", life->name, (double)(life->in_packets + life->delayed));
     board_sample(board, "oldest_ready_s", life->name, age_s(figures, life->oldest_born_us));
     board_sample(board, "todo", life->name, life->todo);
-    board_sample(board, "worker_time", life->name,
-                 rates_per_s(figures->rates, busy_us(one) / 1e6));
+    board_sample(board, "worker_time", life->name, rates_per_s(figures->rates, busy_us(one) / 1e6));
     board_sample(board, "friends_mean", life->name,
                  life->module != NULL && life->module->friend_count > 0
                      ? rates_share(one->counts[COUNT_GIVEN], done - one->counts[COUNT_EARLY], 1e-9)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SETTLED 0.5    /* events */
+#define SETTLED 0.5      /* events */
 #define STEPS_MAX 200000 /* of a search for cycles */
 
 /* Cycles */

@@ -20,12 +20,12 @@ struct todo_input {
 };
 
 struct todo {
-    bool settles;  /* false: it does not converge; events and eta_s are NAN */
-    double events; /* expected until the fixpoint */
-    double eta_s;  /* NAN: nothing is being done */
+    bool settles;       /* false: it does not converge; events and eta_s are NAN */
+    double events;      /* expected until the fixpoint */
+    double eta_s;       /* NAN: nothing is being done */
     double throttled_s; /* at least so long because of a throttle; 0: none */
-    double *work;  /* by lifecycle, events is their sum; the caller's, count of them */
-    double growth; /* largest eigenvalue of raises */
+    double *work;       /* by lifecycle, events is their sum; the caller's, count of them */
+    double growth;      /* largest eigenvalue of raises */
     /* When it does not settle: the cycle that grows most, as lifecycles, and what one event becomes along it. */
     size_t cycle[TODO_CYCLE_MAX];
     size_t cycle_count;

@@ -58,7 +58,7 @@ struct page_slot {
     int32_t is_paused;      /* it begins no batches: somebody has paused the queue */
     int64_t started_us, batch_started_us;
     uint64_t deaths; /* of this slot's processes, written by the master */
-    /* Written in turn, next_sample is the next one's; a reader that meets a half-written id finds no fact of it. */
+    /* Written in turn; of a half-written id there is no fact. */
     struct page_sample samples[PAGE_SAMPLES];
     uint32_t next_sample;
 };

@@ -24,16 +24,10 @@ struct parked_filter {
 
 /*
  * SQL over `parked p`, `lifecycle l`: an error with numbers, ids and quoted strings taken out (the
- * line of a file stays), and the 8 hex digits that name the group of all events of a lifecycle that
- * failed so.
+ * line of a file stays; schema.sql says how), and the 8 hex digits that name the group of all
+ * events of a lifecycle that failed so.
  */
-#define PARKED_SIGNATURE                                                                           \
-    "regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(split_part(p.error, "        \
-    "E'\\n', 1), 400), '\"[^\"]*\"', '\"*\"', 'g'), "                                              \
-    "'(^|[^[:alnum:]])''[^'']*''', '\\1''*''', 'g'), "                                             \
-    "'\\m[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\\M|\\m(?=[0-9]*[a-f])[0-9a-f]{12,}\\M|"       \
-    "\\m0x[0-9a-f]+\\M', 'ID', 'gi'), "                                                            \
-    "'(?<![[:alnum:]_]|\\.(?:lua|c|h):)-?[0-9]+(?:\\.[0-9]+)?(?:e[-+]?[0-9]+)?', 'N', 'g')"
+#define PARKED_SIGNATURE "p.signature"
 #define PARKED_GROUP "left(md5(l.name || E'\\n' || " PARKED_SIGNATURE "), 8)"
 
 /*

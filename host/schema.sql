@@ -38,6 +38,12 @@ CREATE TABLE IF NOT EXISTS parked (lifecycle int2 NOT NULL, fact uuid NOT NULL, 
 CREATE INDEX IF NOT EXISTS parked_state ON parked (state, ready_at);
 -- Its last 10 attempts, newest first: {n, at, worker, generation, took_ms, error}.
 ALTER TABLE parked ADD COLUMN IF NOT EXISTS history jsonb NOT NULL DEFAULT '[]';
+-- Its error's first line with quoted strings, ids and numbers taken out (the line of a file stays): the same for like errors.
+ALTER TABLE parked ADD COLUMN IF NOT EXISTS signature text NOT NULL GENERATED ALWAYS AS (
+  regexp_replace(regexp_replace(regexp_replace(regexp_replace(left(split_part(error, E'\n', 1), 400), '"[^"]*"', '"*"', 'g'),
+    '(^|[^[:alnum:]])''[^'']*''', '\1''*''', 'g'),
+    '\m[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\M|\m(?=[0-9]*[a-f])[0-9a-f]{12,}\M|\m0x[0-9a-f]+\M', 'ID', 'gi'),
+    '(?<![[:alnum:]_]|\.(?:lua|c|h):)-?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?', 'N', 'g')) STORED;
 
 -- Old facts that a new lifecycle has yet to see: facts of its kind with id above cursor in this bucket, whose batch
 -- is at most the bound of its epoch.

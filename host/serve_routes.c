@@ -81,7 +81,7 @@ static bool open_routes(struct routes *routes, struct acc_error *err)
     struct script_serve serve = {.server = routes->serve.server,
                                  .reads = routes->reads,
                                  .intake = routes->intake,
-                                 .memory_bytes = settings->http.route_memory_bytes,
+                                 .memory_bytes = settings->http.route_bytes,
                                  .limit_ms = settings->http.route_ms,
                                  .is_readonly = &settings->http.readonly,
                                  .beat = &options->service->beat};

@@ -77,8 +77,10 @@ static int listen_anywhere(struct acc_error *err)
     for (int port = PORT_FIRST; port <= PORT_LAST; port++) {
         snprintf(text, sizeof(text), "127.0.0.1:%d", port);
         int fd = http_listen(text, err);
-        if (fd >= 0)
+        if (fd >= 0) {
+            err->code = ACC_OK; /* that others are taken is no failure */
             return fd;
+        }
     }
     return http_listen("127.0.0.1:0", err);
 }

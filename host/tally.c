@@ -7,17 +7,30 @@
 
 /* Arrays of TALLY_FRIENDS numbers in SQL, element by element: over rows, and a row and what is added to it. */
 #define SUM(name, i) "sum(" name "[" #i "])::int8"
-#define SUMS(name)                                                                                 \
-    "ARRAY[" SUM(name, 1) ", " SUM(name, 2) ", " SUM(name, 3) ", " SUM(name, 4) ", " SUM(          \
-        name, 5) ", " SUM(name, 6) ", " SUM(name, 7) ", " SUM(name, 8) ", " SUM(name, 9) ", " SUM( \
-        name, 10) ", " SUM(name, 11) ", " SUM(name, 12) "]"
+#define SUMS(name)                                                                                  \
+    "ARRAY[" SUM(name, 1) ", " SUM(name, 2) ", " SUM(name, 3) ", " SUM(name, 4) ", " SUM(           \
+        name,                                                                                       \
+        5) ", " SUM(name,                                                                           \
+                    6) ", " SUM(name,                                                               \
+                                7) ", " SUM(name,                                                   \
+                                            8) ", " SUM(name,                                       \
+                                                        9) ", " SUM(name,                           \
+                                                                    10) ", " SUM(name,              \
+                                                                                 11) ", " SUM(name, \
+                                                                                              12) "]"
 #define ADD(name, i) "t." name "[" #i "] + excluded." name "[" #i "]"
-#define ADDS(name)                                                                                 \
-    name " = ARRAY[" ADD(name, 1) ", " ADD(name, 2) ", " ADD(name, 3) ", " ADD(name, 4) ", " ADD(  \
-        name, 5) ", " ADD(name, 6) ", " ADD(name, 7) ", " ADD(name, 8) ", " ADD(name, 9) ", " ADD( \
-        name, 10) ", " ADD(name, 11) ", " ADD(name, 12) "]"
-#define MORE                                                                                       \
-    "given = t.given + excluded.given, " ADDS("by_friends") ", " ADDS("late_by_friends")
+#define ADDS(name)                                                                                  \
+    name " = ARRAY[" ADD(name, 1) ", " ADD(name, 2) ", " ADD(name, 3) ", " ADD(name, 4) ", " ADD(   \
+        name,                                                                                       \
+        5) ", " ADD(name,                                                                           \
+                    6) ", " ADD(name,                                                               \
+                                7) ", " ADD(name,                                                   \
+                                            8) ", " ADD(name,                                       \
+                                                        9) ", " ADD(name,                           \
+                                                                    10) ", " ADD(name,              \
+                                                                                 11) ", " ADD(name, \
+                                                                                              12) "]"
+#define MORE "given = t.given + excluded.given, " ADDS("by_friends") ", " ADDS("late_by_friends")
 
 int tally_friends_place(uint64_t friends)
 {
@@ -99,19 +112,25 @@ bool epoch_fold_dead(struct pg *pg, struct acc_error *err)
         "sum(empty), sum(found), sum(failed), "
         "  sum(friends), sum(retries), sum(given), " SUMS("by_friends") ", " SUMS(
             "late_by_friends") " FROM l GROUP BY lifecycle ON CONFLICT (epoch, lifecycle) DO "
-        "UPDATE SET early = t.early + excluded.early, "
-        "  late = t.late + excluded.late, empty = t.empty + excluded.empty, found = t.found + "
-        "excluded.found, "
-        "  failed = t.failed + excluded.failed, friends = t.friends + excluded.friends, retries = "
-        "t.retries + excluded.retries, " MORE "), "
-        "r0 AS (INSERT INTO tally_reason AS t SELECT 0, lifecycle, outcome, reason, sum(n) FROM r "
-        "GROUP BY 2, 3, 4 "
-        "  ON CONFLICT (epoch, lifecycle, outcome, reason) DO UPDATE SET n = t.n + excluded.n) "
-        "INSERT INTO tally_kind AS t SELECT 0, lifecycle, kind, sum(new), sum(repeats), "
-        "sum(contradictions), 0 FROM k GROUP BY lifecycle, kind "
-        "  ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + excluded.new, repeats "
-        "= t.repeats + excluded.repeats, "
-        "  contradictions = t.contradictions + excluded.contradictions";
+                               "UPDATE SET early = t.early + excluded.early, "
+                               "  late = t.late + excluded.late, empty = t.empty + excluded.empty, "
+                               "found = t.found + "
+                               "excluded.found, "
+                               "  failed = t.failed + excluded.failed, friends = t.friends + "
+                               "excluded.friends, retries = "
+                               "t.retries + excluded.retries, " MORE "), "
+                               "r0 AS (INSERT INTO tally_reason AS t SELECT 0, lifecycle, outcome, "
+                               "reason, sum(n) FROM r "
+                               "GROUP BY 2, 3, 4 "
+                               "  ON CONFLICT (epoch, lifecycle, outcome, reason) DO UPDATE SET n "
+                               "= t.n + excluded.n) "
+                               "INSERT INTO tally_kind AS t SELECT 0, lifecycle, kind, sum(new), "
+                               "sum(repeats), "
+                               "sum(contradictions), 0 FROM k GROUP BY lifecycle, kind "
+                               "  ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + "
+                               "excluded.new, repeats "
+                               "= t.repeats + excluded.repeats, "
+                               "  contradictions = t.contradictions + excluded.contradictions";
 
     if (!pg_do(pg, sql, NULL, err))
         return err->code == ACC_ECONFLICT;

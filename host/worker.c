@@ -40,6 +40,8 @@ static bool start(struct worker *worker, struct acc_error *err)
     const struct settings *settings = worker->settings;
 
     worker->script = script_new(settings, options->modules_dir, options->native_dir, err);
+    if (worker->script != NULL && options->metrics != NULL)
+        script_set_metrics(worker->script, options->metrics);
     if (worker->script == NULL || !script_load(worker->script, &worker->program, false, err))
         return false;
     if (!pg_open(&worker->pg, options->conninfo, options->app->schema,

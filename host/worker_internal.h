@@ -72,7 +72,7 @@ bool worker_obey(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
 /* Retries that are due and replays of new lifecycles, for owned buckets: into packets. */
 bool worker_requeue(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
 
-/* worker_meters.c: metrics of the host's workers. None of them does anything when the worker has no metrics. */
+/* worker_meters.c: metrics of the host's workers. Nothing happens when the worker has no metrics. */
 void worker_meters_open(struct worker *worker);
 /* A batch of lifecycle was committed, as its tally says; write_us: what the write of it took. */
 void worker_meters_batch(struct worker *worker, const struct lifecycle *lifecycle,

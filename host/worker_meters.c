@@ -4,18 +4,23 @@
 #include <stdlib.h>
 
 static const struct metric_family wait_family = {
-    "accrete_wait_seconds", METRIC_HISTOGRAM,
-    "Time from the birth of an event to its being taken, mean of a batch", {"lifecycle"}};
+    "accrete_wait_seconds",
+    METRIC_HISTOGRAM,
+    "Time from the birth of an event to its being taken, mean of a batch",
+    {"lifecycle"}};
 static const struct metric_family batch_family = {"accrete_batch_seconds",
                                                   METRIC_HISTOGRAM,
                                                   "Time of a batch by what it did",
                                                   {"lifecycle", "phase"}};
 static const struct metric_family conflict_family = {
-    "accrete_conflicts", METRIC_COUNTER,
-    "Transactions of workers that ran again after a conflict", {"lifecycle"}};
-static const struct metric_family failed_family = {
-    "accrete_attempts_failed", METRIC_COUNTER,
-    "Attempts at events that ended in an error", {"lifecycle"}};
+    "accrete_conflicts",
+    METRIC_COUNTER,
+    "Transactions of workers that ran again after a conflict",
+    {"lifecycle"}};
+static const struct metric_family failed_family = {"accrete_attempts_failed",
+                                                   METRIC_COUNTER,
+                                                   "Attempts at events that ended in an error",
+                                                   {"lifecycle"}};
 
 static struct metric *one_of(struct metrics *metrics, const struct metric_family *family,
                              const char *lifecycle, const char *phase)

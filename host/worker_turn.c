@@ -408,11 +408,11 @@ static void leave_sample(struct turn *turn)
 {
     struct page_slot *slot = turn->worker->slot;
     struct batch *batch = turn->worker->batch;
+    uint32_t last = (slot->next_sample + PAGE_SAMPLES - 1) % PAGE_SAMPLES;
     size_t kinds = turn->worker->program.catalog.count;
     size_t first = kinds > 0 ? (size_t)random() % kinds : 0;
 
-    if (turn->tally.at_us - slot->samples[(slot->next_sample + PAGE_SAMPLES - 1) % PAGE_SAMPLES].at_us <
-        500000)
+    if (turn->tally.at_us - slot->samples[last].at_us < 500000)
         return;
     for (size_t i = 0; i < kinds; i++) {
         size_t k = (first + i) % kinds;

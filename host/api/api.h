@@ -15,7 +15,10 @@
 
 enum api_where { API_FRONT, API_QUERY };
 
-/* A parameter of the query. type: "text", "int", "bool", "filter" (repeats), "window", or words "a|b|c". */
+/*
+ * A parameter of the query. type: "text", "int", "bool", "filter" (repeats), "field" (of the kind), "series" (repeats), or words
+ * "a|b|c"; with a "!" behind it the handler wants it.
+ */
 struct api_param {
     const char *name, *type, *help;
 };

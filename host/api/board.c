@@ -191,9 +191,9 @@ static bool read_series(const struct board *board, const char *const *names, siz
     }
     for (int i = 0; i < count; i++)
         json_array_append_new(times, json_integer(first[i]));
-    *answer = json_pack("{s:o, s:i, s:o, s:o}", "t", times, "step_s", step_s, "series", series,
-                        "marks",
-                        marks_json(board, count > 0 ? first[0] : clock_wall_us() / 1000000));
+    *answer =
+        json_pack("{s:o, s:i, s:o, s:o}", "t", times, "step_s", step_s, "series", series, "marks",
+                  marks_json(board, count > 0 ? first[0] : clock_wall_us() / 1000000));
     return is_same;
 }
 
@@ -358,12 +358,12 @@ static void meter_intake(struct api *api, struct metrics *metrics, const char *p
           (double)(now.requests - last.requests));
     count(metrics, "accrete_ingest_transactions", "Transactions that wrote such facts", NULL, NULL,
           (double)(now.transactions - last.transactions));
-    count(metrics, "accrete_ingest_facts", "Facts sent over HTTP, by what became of them",
-          "result", "new", (double)(now.facts - last.facts));
-    count(metrics, "accrete_ingest_facts", "Facts sent over HTTP, by what became of them",
-          "result", "repeat", (double)(now.repeats - last.repeats));
-    count(metrics, "accrete_ingest_facts", "Facts sent over HTTP, by what became of them",
-          "result", "refused", (double)(now.refused - last.refused));
+    count(metrics, "accrete_ingest_facts", "Facts sent over HTTP, by what became of them", "result",
+          "new", (double)(now.facts - last.facts));
+    count(metrics, "accrete_ingest_facts", "Facts sent over HTTP, by what became of them", "result",
+          "repeat", (double)(now.repeats - last.repeats));
+    count(metrics, "accrete_ingest_facts", "Facts sent over HTTP, by what became of them", "result",
+          "refused", (double)(now.refused - last.refused));
     count(metrics, "accrete_ingest_busy", "Requests refused because too many waited", NULL, NULL,
           (double)(now.refused_busy - last.refused_busy));
     count(metrics, "accrete_ingest_connections_lost",

@@ -198,6 +198,7 @@ void api_reload(struct api_call *call)
 /* Waiting for the fixpoint */
 
 #define WAIT_POLL_MS 50
+#define WAIT_SHARE 5 /* a look that takes long is followed by a pause that many times as long */
 #define WAIT_LOST_MS 1000 /* between tries to reach the database */
 
 /* A request that waits. A stream, so that others are answered meanwhile, and a client that leaves is noticed. */
@@ -281,8 +282,10 @@ static void wait_look(void *context)
     struct acc_error err;
     bool is_fixpoint = false;
     bool is_ending = api->page->draining != 0;
+    int64_t began_us = clock_us();
     bool ok = look(api, &is_fixpoint, &err);
     int64_t now_us = clock_us();
+    int64_t pause_ms = WAIT_SHARE * (now_us - began_us) / 1000;
 
     if (!ok)
         log_debug("wait", "event=\"queue not seen\" error=%s", log_quote(err.text));
@@ -297,7 +300,9 @@ static void wait_look(void *context)
         waiter_tell(waiter, ok && is_fixpoint);
     }
     if (waiting.first != NULL)
-        http_timer_set(waiting.timer, ok ? WAIT_POLL_MS : WAIT_LOST_MS);
+        http_timer_set(waiting.timer, !ok                       ? WAIT_LOST_MS
+                                      : pause_ms > WAIT_POLL_MS ? pause_ms
+                                                                : WAIT_POLL_MS);
 }
 
 static void wait_begin(struct api_call *call, int64_t timeout_s)

@@ -80,12 +80,14 @@ bool events_label(struct api_call *call, struct pg *pg, struct events *events,
 
 /* Parked events */
 
+/* The callback that failed, as the trace says. */
+#define CALLBACK "substring(p.trace FROM E'\\nin ([a-z_]+) of ')"
+#define FACT "replace(p.fact::text, '-', '')"
+#define READY_AT ROWS_TIME("p.ready_at")
 #define COLUMNS                                                                                    \
-    "l.name || ':' || replace(p.fact::text, '-', ''), l.name, coalesce(k.name, '?'), "             \
-    "replace(p.fact::text, '-', ''), NULL::text, p.state, l.priority::int8, p.attempts::int8, "    \
-    "NULL::text, " ROWS_TIME("p.ready_at") ", p.error, substring(p.trace FROM "                    \
-                                           "E'\\nin ([a-z_]+) of '), " PARKED_GROUP                \
-                                           ", p.generation::int8, p.history->0->>'worker'"
+    "l.name || ':' || " FACT ", l.name, coalesce(k.name, '?'), " FACT ", NULL::text, p.state, "    \
+    "l.priority::int8, p.attempts::int8, NULL::text, " READY_AT ", p.error, " CALLBACK             \
+    ", " PARKED_GROUP ", p.generation::int8, p.history->0->>'worker'"
 static const char *const column_names[] = {
     "id",        "lifecycle", "kind",  "fact", "label", "state",       "#priority", "#attempts",
     "raised_at", "ready_at",  "error", "in",   "sig",   "#generation", "worker",    NULL};
@@ -403,27 +405,24 @@ void api_event(struct api_call *call)
 
 /* Groups */
 
+#define NEWEST_DEAD                                                                                \
+    "SELECT * FROM parked WHERE state = 'dead' AND ($1::text IS NULL OR lifecycle = "              \
+    "(SELECT id FROM lifecycle WHERE name = $1)) ORDER BY ready_at DESC LIMIT " TEXT_OF(SCAN_MOST)
+#define IN_CURRENT_MODULES                                                                         \
+    "(min(p.first_at) >= (SELECT at FROM generation ORDER BY id DESC LIMIT 1))::text"
+#define GENERATIONS "array_to_json(array_agg(DISTINCT p.generation ORDER BY p.generation))::text"
+#define FIRST_AT ROWS_TIME("min(p.first_at)")
+#define LAST_AT ROWS_TIME("max(p.last_at)")
+#define GROUP_COLUMNS                                                                              \
+    PARKED_GROUP ", count(*), " PARKED_SIGNATURE ", l.name, min(" CALLBACK "), " FIRST_AT          \
+                 ", " LAST_AT ", " GENERATIONS ", " IN_CURRENT_MODULES
+
 void api_event_groups(struct api_call *call)
 {
     /* A group is fresh when its first failure came after the current modules did. */
-    static struct pg_stmt stmt = {
-        .sql =
-            "WITH p AS (SELECT * FROM parked WHERE state = 'dead' AND ($1::text IS NULL OR "
-            "lifecycle = (SELECT id FROM lifecycle WHERE name = $1)) ORDER BY ready_at DESC "
-            "LIMIT " TEXT_OF(SCAN_MOST) ") "
-                                        "SELECT " PARKED_GROUP ", count(*), " PARKED_SIGNATURE
-                                        ", l.name, "
-                                        "min(substring(p.trace FROM E'\\nin ([a-z_]+) of "
-                                        "')), " ROWS_TIME("min(p.first_at)") ", " ROWS_TIME(
-                                            "max(p.last_at)") ", array_to_json(array_agg(DISTINCT "
-                                                              "p.generation ORDER BY "
-                                                              "p.generation))::text, "
-                                                              "(min(p.first_at) >= (SELECT at FROM "
-                                                              "generation ORDER BY id DESC LIMIT "
-                                                              "1))::text "
-                                                              "FROM p JOIN lifecycle l ON l.id = "
-                                                              "p.lifecycle GROUP BY 1, 3, 4 "
-                                                              "ORDER BY 2 DESC, 1 LIMIT 1000"};
+    static struct pg_stmt stmt = {.sql = "WITH p AS (" NEWEST_DEAD ") SELECT " GROUP_COLUMNS
+                                         " FROM p JOIN lifecycle l ON l.id = p.lifecycle "
+                                         "GROUP BY 1, 3, 4 ORDER BY 2 DESC, 1 LIMIT 1000"};
     static const char *const names[] = {"sig",      "#n",      "message",      "lifecycle", "in",
                                         "first_at", "last_at", "{generations", "{fresh",    NULL};
     const struct lifecycle *lifecycle;

@@ -73,19 +73,32 @@ static json_t *row_of(const struct lifecycle *lifecycle, const struct packet *pa
     return row;
 }
 
+/* Its facts, or at least their ids. One that cannot be read is left out: workers say so. */
+static bool read_packet(struct api_call *call, const struct lifecycle *lifecycle,
+                        const struct packet *packet, struct acc_rows *rows, struct acc_error *err)
+{
+    bool ids_only;
+
+    if (packet_decode(packet, lifecycle->on, rows, call->api->heap, &ids_only, err))
+        return true;
+    if (err->code != ACC_EINPUT)
+        return false;
+    rows->count = 0;
+    return true;
+}
+
 /* Adds the packet's events from the one with number first on, at most `most`. *end: the number behind the last one. */
 static bool add_packet(struct api_call *call, const struct packet *packet, int slot, uint32_t first,
                        size_t most, struct events *events, uint32_t *end, struct acc_error *err)
 {
     const struct lifecycle *lifecycle = program_by_id(call->api->program, packet->lifecycle);
     struct acc_rows rows;
-    bool ids_only;
 
     *end = (uint32_t)packet->count;
     if (lifecycle == NULL)
         return true; /* of another generation */
     rows_init(&rows, lifecycle->on, ROWS_MOST);
-    bool ok = packet_decode(packet, lifecycle->on, &rows, call->api->heap, &ids_only, err);
+    bool ok = read_packet(call, lifecycle, packet, &rows, err);
     for (uint32_t i = first; ok && i < rows.count; i++) {
         if (most-- == 0) {
             *end = i;
@@ -234,10 +247,9 @@ static bool search_packet(struct api_call *call, const struct lifecycle *lifecyc
                           struct events *events, bool *found, struct acc_error *err)
 {
     struct acc_rows rows;
-    bool ids_only;
 
     rows_init(&rows, lifecycle->on, ROWS_MOST);
-    bool ok = packet_decode(packet, lifecycle->on, &rows, call->api->heap, &ids_only, err);
+    bool ok = read_packet(call, lifecycle, packet, &rows, err);
     for (uint32_t i = 0; ok && i < rows.count && !*found; i++) {
         const struct acc_row *row = rows_at(&rows, i);
 

@@ -22,7 +22,7 @@ struct download {
     struct filters filters;
     struct columns columns;
     bool is_csv;
-    bool by_search; /* block by block; else fact by fact in the order of ids */
+    bool by_search; /* block by block, as it lies on disk; else by an index, in the order of ids */
     int64_t step;   /* facts, or blocks, of the next piece */
     int64_t block;  /* the next one */
     bool has_last;
@@ -158,10 +158,13 @@ static void go_on(struct download *download)
         break_off(download, &err);
 }
 
+/* Not at once: a reader that takes all as quickly as it comes must not keep the loop from others. */
 static void on_more(void *context, struct http_stream *stream)
 {
+    struct download *download = context;
+
     (void)stream;
-    go_on(context);
+    http_timer_set(download->timer, 0);
 }
 
 static void on_timer(void *context)
@@ -215,7 +218,7 @@ static void download(struct api_call *call, bool is_csv)
         free(download);
         return;
     }
-    download->by_search = download->filters.count > 0 && !explorer_is_indexed(&download->filters);
+    download->by_search = !explorer_is_indexed(&download->filters);
     struct pg *pg = api_reader(call);
     download->columns = (struct columns){.kind = kind, .count = kind->field_count};
     for (size_t f = 0; f < kind->field_count; f++)

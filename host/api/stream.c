@@ -23,12 +23,12 @@ struct message {
 
 /* Status, lifecycles, or one lifecycle: a document in versions. */
 struct channel {
-    char name[64];            /* of the event */
-    json_t *now;              /* as it stands */
-    uint64_t version;         /* counts changes; 0: nothing yet */
-    struct message *whole;    /* made when somebody needs it */
-    struct message *changes;  /* since the version before */
-    struct channel *next;     /* of lifecycles */
+    char name[64];           /* of the event */
+    json_t *now;             /* as it stands */
+    uint64_t version;        /* counts changes; 0: nothing yet */
+    struct message *whole;   /* made when somebody needs it */
+    struct message *changes; /* since the version before */
+    struct channel *next;    /* of lifecycles */
 };
 
 struct reader {

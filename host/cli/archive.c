@@ -91,50 +91,108 @@ static int version_of(const char *path)
     return version;
 }
 
-/* Keeps the newer of *best and path (taken). */
-static void consider(char **best, int *best_version, char *path)
+/* Whether a program of major version a suits the server better than one of b; 0: there is none. */
+static bool is_better(int a, int b, int server)
+{
+    if (b == 0)
+        return true;
+    if ((a >= server) != (b >= server))
+        return a >= server;
+    return a >= server ? a < b : a > b;
+}
+
+/* The program that suits the server best so far. */
+struct choice {
+    int server; /* major version */
+    char *path;
+    int version;
+};
+
+/* Keeps the better of the choice and path (taken). */
+static void consider(struct choice *choice, char *path)
 {
     int version = version_of(path);
+    int major = version / 10000;
+    int before = choice->version / 10000;
+    bool is_newer = major == before && version > choice->version;
 
-    if (version <= *best_version) {
+    if (version == 0 ||
+        (!is_newer && (major == before || !is_better(major, before, choice->server)))) {
         free(path);
         return;
     }
-    free(*best);
-    *best = path;
-    *best_version = version;
+    free(choice->path);
+    choice->path = path;
+    choice->version = version;
 }
 
-static void consider_all(char **best, int *best_version, const char *pattern, const char *name)
+static void consider_all(struct choice *choice, const char *pattern, const char *name)
 {
     char *full = acc_format("%s/%s", pattern, name);
     glob_t found;
 
     if (glob(full, 0, NULL, &found) == 0) {
         for (size_t i = 0; i < found.gl_pathc; i++)
-            consider(best, best_version, acc_strdup(found.gl_pathv[i]));
+            consider(choice, acc_strdup(found.gl_pathv[i]));
         globfree(&found);
     }
     free(full);
 }
 
-char *archive_program(const struct settings *settings, const char *name, struct acc_error *err)
+char *archive_program(const struct settings *settings, const char *name, int server_version,
+                      struct acc_error *err)
 {
     static const char *const usual[] = {"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin",
                                         "/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"};
-    char *best = NULL;
-    int version = 0;
+    struct choice choice = {.server = server_version / 10000};
 
     if (settings->postgres.bin_dir != NULL) {
-        consider(&best, &version, acc_format("%s/%s", settings->postgres.bin_dir, name));
+        consider(&choice, acc_format("%s/%s", settings->postgres.bin_dir, name));
     } else {
         for (size_t i = 0; i < sizeof(usual) / sizeof(*usual); i++)
-            consider_all(&best, &version, usual[i], name);
+            consider_all(&choice, usual[i], name);
     }
-    if (best == NULL)
+    if (choice.path == NULL) {
         acc_fail(err, ACC_ESYS,
                  "there is no %s: install the client programs of PostgreSQL, or say where they are "
                  "(postgres.bin_dir)",
                  name);
-    return best;
+    } else if (choice.version / 10000 < choice.server && strcmp(name, "pg_restore") != 0) {
+        acc_fail(err, ACC_ESYS,
+                 "the database is PostgreSQL %d, and the newest %s here is %d: install "
+                 "postgresql-client-%d, or say where it is (postgres.bin_dir)",
+                 choice.server, name, choice.version / 10000, choice.server);
+        free(choice.path);
+        choice.path = NULL;
+    }
+    return choice.path;
+}
+
+/* What is told of them */
+
+bool archive_count(struct pg *pg, json_t *counts, struct acc_error *err)
+{
+    static const char sql[] = "SELECT k.name, coalesce(sum(t.new), 0)::int8 FROM kind k LEFT JOIN "
+                              "tally_kind t ON t.kind = k.tag GROUP BY k.name ORDER BY k.name";
+    struct pg_args none = {0};
+    PGresult *res = pg_exec(pg, sql, &none, err);
+
+    for (int r = 0; res != NULL && r < PQntuples(res); r++)
+        json_object_set_new(counts, pg_get_text(res, r, 0), json_integer(pg_get_int8(res, r, 1)));
+    PQclear(res);
+    return res != NULL;
+}
+
+json_t *archive_summary(const char *file, const char *schema, json_t *counts)
+{
+    const char *name;
+    json_t *count;
+    int64_t facts = 0;
+
+    json_object_foreach(counts, name, count)
+    {
+        facts += json_integer_value(count);
+    }
+    return json_pack("{s:s, s:s, s:I, s:O}", "file", file, "schema", schema, "facts",
+                     (json_int_t)facts, "kinds", counts);
 }

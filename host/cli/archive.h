@@ -6,12 +6,19 @@
 
 #include "base/buf.h"
 #include "conf/settings.h"
+#include "pg/pg.h"
+
+#include <jansson.h>
 
 /*
- * The path of the newest program of that name ("pg_dump"); caller frees. NULL with err: none is
- * installed.
+ * The path of a program ("pg_dump", "pg_restore") that suits a server of this version (as
+ * PQserverVersion says it): of the same major, else of the next newer one that is installed, since
+ * a newer pg_restore sets what an older server does not know, and an older pg_restore does not read
+ * what a newer pg_dump has written. Older than the server only pg_restore may be. Caller frees;
+ * NULL with err: none is installed.
  */
-char *archive_program(const struct settings *settings, const char *name, struct acc_error *err);
+char *archive_program(const struct settings *settings, const char *name, int server_version,
+                      struct acc_error *err);
 
 /*
  * Runs argv (argv[0] is a path) with the parts of conninfo (NULL: none) in its environment, since a
@@ -20,3 +27,9 @@ char *archive_program(const struct settings *settings, const char *name, struct 
  */
 bool archive_run(const char *const *argv, const char *conninfo, struct buf *out,
                  struct acc_error *err) ACC_MUST_CHECK;
+
+/* Adds to counts how many facts of each kind were counted when they came: { kind: facts }. */
+bool archive_count(struct pg *pg, json_t *counts, struct acc_error *err) ACC_MUST_CHECK;
+
+/* What a command tells of counts with --json: { file, schema, facts, kinds }; caller owns it. */
+json_t *archive_summary(const char *file, const char *schema, json_t *counts);

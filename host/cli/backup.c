@@ -16,8 +16,6 @@
  */
 static bool take_snapshot(struct pg *pg, char **snapshot, json_t *counts, struct acc_error *err)
 {
-    static const char sql[] = "SELECT k.name, coalesce(sum(t.new), 0)::int8 FROM kind k LEFT JOIN "
-                              "tally_kind t ON t.kind = k.tag GROUP BY k.name ORDER BY k.name";
     struct pg_args none = {0};
 
     if (!pg_do(pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err))
@@ -27,11 +25,7 @@ static bool take_snapshot(struct pg *pg, char **snapshot, json_t *counts, struct
         return false;
     *snapshot = acc_strdup(pg_get_text(res, 0, 0));
     PQclear(res);
-    res = pg_exec(pg, sql, &none, err);
-    for (int r = 0; res != NULL && r < PQntuples(res); r++)
-        json_object_set_new(counts, pg_get_text(res, r, 0), json_integer(pg_get_int8(res, r, 1)));
-    PQclear(res);
-    return res != NULL;
+    return archive_count(pg, counts, err);
 }
 
 static bool sync_file(const char *path, int64_t *bytes, struct acc_error *err)
@@ -52,7 +46,8 @@ static bool sync_file(const char *path, int64_t *bytes, struct acc_error *err)
 static bool dump(struct work *work, const char *snapshot, const char *file, int64_t *bytes,
                  struct acc_error *err)
 {
-    char *program = archive_program(&work->app.settings, "pg_dump", err);
+    char *program = archive_program(&work->app.settings, "pg_dump",
+                                    PQserverVersion(work->session.pg.conn), err);
     char *part = acc_format("%s.part", file);
     char *to = acc_format("--file=%s", part);
     char *schema = acc_format("--schema=\"%s\"", work->app.schema);
@@ -83,19 +78,15 @@ static bool dump(struct work *work, const char *snapshot, const char *file, int6
 
 static int tell(struct cli *cli, struct work *work, json_t *counts, int64_t bytes)
 {
-    const char *name;
-    json_t *count;
-    int64_t facts = 0;
+    json_t *summary = archive_summary(cli->argv[0], work->app.schema, counts);
 
-    json_object_foreach(counts, name, count)
-    {
-        facts += json_integer_value(count);
-    }
+    json_object_set_new(summary, "bytes", json_integer(bytes));
     if (cli_has(cli, "json"))
-        return cli_print_json(cli, json_pack("{s:s, s:s, s:I, s:I, s:O}", "file", cli->argv[0],
-                                             "schema", work->app.schema, "bytes", (json_int_t)bytes,
-                                             "facts", (json_int_t)facts, "kinds", counts));
-    printf("%s facts in %s, %s bytes\n", cli_grouped(facts), cli->argv[0], cli_grouped(bytes));
+        return cli_print_json(cli, summary);
+    printf("%s facts in %s, %s bytes\n",
+           cli_grouped(json_integer_value(json_object_get(summary, "facts"))), cli->argv[0],
+           cli_grouped(bytes));
+    json_decref(summary);
     return cli_flush(cli, CLI_DONE);
 }
 

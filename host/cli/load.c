@@ -495,6 +495,8 @@ static bool read_all(struct load *load, struct load_source *source, int fd, stru
         ok = read_lines(load, source, &lines, BODY_CSV, err);
     else if (ok)
         ok = read_lines(load, source, &lines, BODY_NDJSON, err);
+    if (!ok && !load->is_broken)
+        record_errors_add(&source->errors, lines.number, err->text);
     source->bytes = unpack_bytes(unpack);
     source->is_ended = source->format != NULL;
     load->bytes_before += source->bytes;

@@ -170,8 +170,9 @@ const struct cli_command cli_lua = {
     .summary = "runs a plain Lua script with the tools, or a prompt",
     .usage = "[SCRIPT [ARGUMENT]...]",
     .help =
-        "The script may require \"accrete.db\", .queue, .json, .log, .ram and .text; what follows\n"
-        "its name is in the global arg. Inside an app its database is the default of accrete.db.\n"
+        "The script may require \"accrete.db\", .http, .queue, .json, .log, .ram and .text; what\n"
+        "follows its name is in the global arg. Inside an app its database is the default of\n"
+        "accrete.db.\n"
         "\n"
         "Without a script lines are read and run, and what they return is shown: at a terminal\n"
         "with history and completion by Tab. There and with -e the tools are globals (db, json,\n"

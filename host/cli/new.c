@@ -442,17 +442,22 @@ static int new_lifecycle(struct cli *cli, const char *name)
 
 /* A new route */
 
-/* The template with the route's name and the kind it shows, which gets its mark between two @. */
+/* The template, with the words ROUTE and KIND replaced. */
 static void add_route(struct buf *text, const char *route, const char *kind)
 {
     size_t size;
     const char *at = files_get(ROUTE_TEMPLATE, &size);
 
-    for (const char *mark; (mark = strchr(at, '@')) != NULL; at = strchr(mark + 1, '@') + 1) {
-        buf_add(text, at, (size_t)(mark - at));
-        buf_text(text, strncmp(mark, "@ROUTE@", 7) == 0 ? route : kind);
+    while (*at != '\0') {
+        bool is_route = strncmp(at, "ROUTE", 5) == 0;
+        bool is_kind = strncmp(at, "KIND", 4) == 0;
+
+        if (is_route || is_kind)
+            buf_text(text, is_route ? route : kind);
+        else
+            buf_byte(text, (uint8_t)*at);
+        at += is_route ? 5 : is_kind ? 4 : 1;
     }
-    buf_text(text, at);
 }
 
 static int new_route(struct cli *cli, const char *name)

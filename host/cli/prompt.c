@@ -15,12 +15,16 @@
 
 /* libedit and signals know no context. */
 static struct script *prompting;
-static volatile sig_atomic_t is_running, was_interrupted;
+static volatile sig_atomic_t is_running, was_interrupted; /* how often, the second */
 
-static void on_interrupt(int signal)
+/* The third time nothing else has helped: a loop in C, a server that does not answer. */
+static void on_interrupt(int number)
 {
-    (void)signal;
-    was_interrupted = 1;
+    was_interrupted++;
+    if (is_running && was_interrupted > 2) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
     if (is_running)
         script_interrupt(prompting);
 }
@@ -66,21 +70,35 @@ static void set_up_terminal(const char *name, const char *history)
 
 /* Reading: the next line without its end, or NULL at the end. Freed by the caller. */
 
-static char *read_terminal(const char *name, bool is_more)
+/* An interrupt throws away what has been typed so far. */
+static char *read_terminal(const char *name, struct buf *typed)
 {
-    char *head = acc_format("%s%s ", name, is_more ? "..." : ">");
     char *line;
 
     do {
+        char *head = acc_format("%s%s ", name, typed->size > 0 ? "..." : ">");
+
         errno = 0;
+        was_interrupted = 0;
         line = readline(head);
-        if (line == NULL && errno == EINTR)
+        free(head);
+        if (was_interrupted) {
+            buf_reset(typed);
             putchar('\n');
-    } while (line == NULL && errno == EINTR);
-    free(head);
+        }
+    } while (line == NULL && was_interrupted);
     if (line != NULL && *line != '\0')
         add_history(line);
     return line;
+}
+
+static void keep_history(const char *history)
+{
+    mode_t mask = umask(0077);
+
+    if (history != NULL)
+        write_history(history);
+    umask(mask);
 }
 
 static char *read_pipe(void)
@@ -129,24 +147,20 @@ bool prompt(struct script *script, const char *name, const char *history, struct
     if (is_terminal)
         set_up_terminal(name, history);
     while (ok) {
-        char *line = is_terminal ? read_terminal(name, typed.size > 0) : read_pipe();
+        char *line = is_terminal ? read_terminal(name, &typed) : read_pipe();
 
         if (line == NULL)
             break;
         buf_text(&typed, line);
         free(line);
+        if (is_terminal)
+            keep_history(history); /* now: who knows how this ends */
         ok = typed.size == 0 || take(script, &typed, err);
     }
     if (typed.size > 0)
         fprintf(stderr, "accrete lua: the last statement is not complete\n");
-    if (is_terminal) {
-        mode_t mask = umask(0077);
-
+    if (is_terminal)
         putchar('\n');
-        if (history != NULL)
-            write_history(history);
-        umask(mask);
-    }
     sigaction(SIGINT, &kept, NULL);
     buf_clear(&typed);
     free(found);

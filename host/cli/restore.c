@@ -22,6 +22,18 @@ struct restore {
     char *replaced; /* what the old schema is called meanwhile; NULL: there was none */
 };
 
+/* Whether it begins as what pg_dump writes. */
+static bool is_archive(const char *path)
+{
+    char bytes[5] = "";
+    FILE *file = fopen(path, "re");
+    bool is = file != NULL && fread(bytes, 1, 5, file) == 5 && memcmp(bytes, "PGDMP", 5) == 0;
+
+    if (file != NULL)
+        fclose(file);
+    return is;
+}
+
 /* "; 6; 2615 16385 SCHEMA - closure accrete" in the file's table of contents. */
 static bool read_file(struct restore *r, const char *file, struct acc_error *err)
 {
@@ -30,7 +42,12 @@ static bool read_file(struct restore *r, const char *file, struct acc_error *err
 
     if (!archive_run(argv, NULL, &list, err)) {
         buf_clear(&list);
-        return acc_fail_prefix(err, "\"%s\" is no backup that can be read", file);
+        return is_archive(file)
+                   ? acc_fail_prefix(err,
+                                     "\"%s\" is damaged, or of a newer PostgreSQL than "
+                                     "%s reads",
+                                     file, r->program)
+                   : acc_fail_prefix(err, "\"%s\" is no backup that can be read", file);
     }
     const char *at = list.data == NULL ? NULL : strstr(list.data, " SCHEMA - ");
     if (at != NULL) {
@@ -166,34 +183,36 @@ static bool end_epochs(struct pg *pg, struct acc_error *err)
     return acc_fail(err, ACC_EDB, "the counts of former writers could not be added up");
 }
 
-/* Every kind has as many facts as were counted when they came. */
+/* The kind has as many facts as were counted when they came. */
+static bool verify_kind(struct pg *pg, const char *kind, int64_t counted, struct acc_error *err)
+{
+    struct pg_args none = {0};
+    struct buf sql = {0};
+    char *table = acc_format("fact_%s", kind);
+
+    buf_text(&sql, "SELECT count(*) FROM ");
+    pg_identifier(&sql, table);
+    PGresult *res = pg_exec(pg, sql.data, &none, err);
+    int64_t facts = res == NULL ? -1 : pg_get_int8(res, 0, 0);
+    PQclear(res);
+    buf_clear(&sql);
+    free(table);
+    return facts == counted ||
+           (facts >= 0 &&
+            acc_fail(err, ACC_EDB, "kind \"%s\": %lld facts came back, %lld were counted", kind,
+                     (long long)facts, (long long)counted));
+}
+
 static bool verify(struct pg *pg, json_t *counts, struct acc_error *err)
 {
-    static const char sql[] = "SELECT k.name, coalesce(sum(t.new), 0)::int8 FROM kind k LEFT JOIN "
-                              "tally_kind t ON t.kind = k.tag GROUP BY k.name ORDER BY k.name";
-    struct pg_args none = {0};
-    PGresult *res = pg_exec(pg, sql, &none, err);
-    bool ok = res != NULL;
+    const char *kind;
+    json_t *count;
+    bool ok = archive_count(pg, counts, err);
 
-    for (int r = 0; ok && r < PQntuples(res); r++) {
-        char *table = acc_format("fact_%s", pg_get_text(res, r, 0));
-        struct buf count = {0};
-        buf_text(&count, "SELECT count(*) FROM ");
-        pg_identifier(&count, table);
-        PGresult *one = pg_exec(pg, count.data, &none, err);
-        ok = one != NULL;
-        if (ok && pg_get_int8(one, 0, 0) != pg_get_int8(res, r, 1))
-            ok = acc_fail(err, ACC_EDB, "kind \"%s\": %lld facts came back, %lld were counted",
-                          pg_get_text(res, r, 0), (long long)pg_get_int8(one, 0, 0),
-                          (long long)pg_get_int8(res, r, 1));
-        if (ok)
-            json_object_set_new(counts, pg_get_text(res, r, 0),
-                                json_integer(pg_get_int8(res, r, 1)));
-        PQclear(one);
-        buf_clear(&count);
-        free(table);
+    json_object_foreach(counts, kind, count)
+    {
+        ok = ok && verify_kind(pg, kind, json_integer_value(count), err);
     }
-    PQclear(res);
     return ok;
 }
 
@@ -280,19 +299,13 @@ static bool replace(struct restore *r, json_t *counts, struct acc_error *err)
 
 static int tell(struct cli *cli, struct work *work, json_t *counts)
 {
-    const char *name;
-    json_t *count;
-    int64_t facts = 0;
+    json_t *summary = archive_summary(cli->argv[0], work->app.schema, counts);
 
-    json_object_foreach(counts, name, count)
-    {
-        facts += json_integer_value(count);
-    }
     if (cli_has(cli, "json"))
-        return cli_print_json(cli, json_pack("{s:s, s:s, s:I, s:O}", "file", cli->argv[0], "schema",
-                                             work->app.schema, "facts", (json_int_t)facts, "kinds",
-                                             counts));
-    printf("%s facts from %s, all counted\n", cli_grouped(facts), cli->argv[0]);
+        return cli_print_json(cli, summary);
+    printf("%s facts from %s, all counted\n",
+           cli_grouped(json_integer_value(json_object_get(summary, "facts"))), cli->argv[0]);
+    json_decref(summary);
     return cli_flush(cli, CLI_DONE);
 }
 
@@ -303,7 +316,8 @@ static int restore(struct cli *cli, struct work *work)
     struct acc_error err;
     int exit_code = CLI_FAILED;
 
-    r.program = archive_program(&work->app.settings, "pg_restore", &err);
+    r.program = archive_program(&work->app.settings, "pg_restore",
+                                PQserverVersion(work->session.pg.conn), &err);
     if (r.program != NULL && read_file(&r, cli->argv[0], &err) && check_target(&r, &err) &&
         replace(&r, counts, &err))
         exit_code = tell(cli, work, counts);

@@ -76,6 +76,11 @@ static json_t *read_list(const PGresult *res)
     return list;
 }
 
+static const char *text(const json_t *token, const char *name)
+{
+    return json_string_value(json_object_get(token, name));
+}
+
 static int list(struct cli *cli, struct work *work)
 {
     static const char there[] = "SELECT to_regclass('token') IS NOT NULL";
@@ -103,12 +108,12 @@ static int list(struct cli *cli, struct work *work)
     if (cli_has(cli, "json"))
         return cli_print_json(cli, tokens);
     for (size_t i = 0; i < json_array_size(tokens); i++) {
-        const char *name, *role, *made, *who, *revoked;
+        const json_t *token = json_array_get(tokens, i);
+        const char *revoked = text(token, "revoked");
 
-        json_unpack(json_array_get(tokens, i), "{s:s, s:s, s:s, s:s, s:s?}", "name", &name, "role",
-                    &role, "made", &made, "who", &who, "revoked", &revoked);
-        printf("%-24s %-7s made %s by %s%s%s\n", name, role, made, who,
-               revoked != NULL ? ", revoked " : "", revoked != NULL ? revoked : "");
+        printf("%-24s %-7s made %s by %s%s%s\n", text(token, "name"), text(token, "role"),
+               text(token, "made"), text(token, "who"), revoked != NULL ? ", revoked " : "",
+               revoked != NULL ? revoked : "");
     }
     if (json_array_size(tokens) == 0)
         cli_note(cli, "there are no tokens");

@@ -151,7 +151,7 @@ const struct option options[] = {
      .help = "Longest statement of a read"},
     {"http.route_timeout", TIME(http.route_ms, 100, HOUR, "10s"), RELOAD,
      .help = "Longest run of a Lua route"},
-    {"http.route_memory", BYTES(http.route_memory_bytes, 16 * MIB, TIB, "1GiB"), RELOAD,
+    {"http.route_memory", BYTES(http.route_bytes, 16 * MIB, TIB, "1GiB"), RELOAD,
      .help = "Memory that Lua may take in a route process; a route that wants more fails"},
     {"http.waiting_requests", COUNT(http.waiting_requests, 1, 1000000, "4096"), RELOAD,
      .help = "Ingest requests that wait to be written; more are refused with 429"},

@@ -89,7 +89,7 @@ struct settings {
         int64_t write_ms;         /* a reader that takes nothing */
         int64_t read_timeout_ms;  /* a statement of a read */
         int64_t route_ms;         /* a Lua route; beyond it its process is killed */
-        int64_t route_memory_bytes; /* of Lua in a route process */
+        int64_t route_bytes;      /* of Lua in a route process */
         int64_t waiting_requests; /* of ingest; more: 429 */
         int64_t waiting_bytes;    /* of ingest; more: 503 */
         int64_t streams;          /* readers of /stream */

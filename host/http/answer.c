@@ -100,15 +100,15 @@ static bool is_head(const struct http_request *request)
 /* A body that goes out piece by piece, so that a reader's progress is seen. */
 struct answer {
     h2o_generator_t generator;
-    char *at;
+    const char *at;
     size_t left;
 };
 
 static void send_piece(h2o_generator_t *generator, h2o_req_t *req)
 {
     struct answer *answer = H2O_STRUCT_FROM_MEMBER(struct answer, generator, generator);
-    h2o_iovec_t piece = {answer->at,
-                         answer->left < HTTP_PIECE_BYTES ? answer->left : HTTP_PIECE_BYTES};
+    h2o_iovec_t piece = h2o_iovec_init(
+        answer->at, answer->left < HTTP_PIECE_BYTES ? answer->left : HTTP_PIECE_BYTES);
 
     answer->at += piece.len;
     answer->left -= piece.len;
@@ -132,14 +132,13 @@ void http_answer(struct http_request *request, int status, const char *content_t
     h2o_req_t *req = request->req;
     struct answer *answer = http_alloc(request, sizeof(*answer));
 
-    *answer = (struct answer){.generator = {.proceed = send_piece}};
+    *answer = (struct answer){.generator = {.proceed = send_piece}, .at = ""};
     start(request, status, content_type);
     if (status != 204 && status != 304)
         req->res.content_length = size;
     if (status != 204 && status != 304 && !is_head(request) && size > 0) {
         answer->left = size;
-        answer->at = http_alloc(request, size);
-        memcpy(answer->at, body, size);
+        answer->at = memcpy(http_alloc(request, size), body, size);
     }
     h2o_start_response(req, &answer->generator);
     send_piece(&answer->generator, req);

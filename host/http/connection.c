@@ -458,11 +458,11 @@ static void close_each(struct http_server *server, bool (*is_chosen)(const struc
     }
 }
 
-/* A new connection of our own front is not idle: its request is on the way. */
+/* A connection without a request yet is not idle: its first one is on the way. */
 static bool is_idle(const struct connection *connection)
 {
     return connection->state == CONNECTION_HEAD && connection->head.seen == 0 &&
-           !(connection->is_unix && connection->head_us == 0);
+           connection->head_us != 0;
 }
 
 void connections_close_idle(struct http_server *server)

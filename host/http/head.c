@@ -232,8 +232,8 @@ static enum http_reading chunk_size(struct http_chunks *chunks, char byte, int64
     int digit = hex_digit(byte);
 
     if (digit >= 0) {
-        if (++chunks->digits > 16)
-            return bad_chunk(chunks, "the size of a chunk has more than 16 digits");
+        if (++chunks->digits > 15)
+            return bad_chunk(chunks, "the size of a chunk has more than 15 digits");
         if (chunks->left > limit_bytes)
             return bad(&chunks->refusal, 413, "body_too_large", "the body is too long");
         chunks->left = chunks->left * 16 + digit;

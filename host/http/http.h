@@ -2,7 +2,8 @@
  * HTTP/1.1 server: h2o and its loop, wrapped. Knows nothing of facts. One server a process; everything here is called
  * from its loop's thread.
  *
- * HTTP/2 is off, heads are guarded (one Host, one framing, no folding, no bare LF), bodies arrive whole.
+ * HTTP/2 is off, heads and chunks are guarded (head.h), bodies arrive whole. Every answer, our own refusals among them, has
+ * the headers that answer.c lists and X-Request-Id; every error is JSON.
  */
 #pragma once
 
@@ -26,18 +27,20 @@ struct http_text {
     size_t size;
 };
 
+/*
+ * bodies_bytes bounds the buffers of all requests that have begun and are not answered, their bodies among them: who needs
+ * more room than is left gets 503. Exact up to what one read brings (a few MiB at most); TLS records that are not decoded
+ * yet are not counted.
+ */
 struct http_options {
-    const char *name;   /* of the process, for log lines: "http", "query", "routes" */
-    int64_t body_bytes; /* longest body; more is 413 */
-    int64_t
-        bodies_bytes; /* all bodies that are being received together; beyond it connections are closed */
-    int64_t connections; /* at once; more wait in the backlog */
-    int64_t request_ms;  /* head and body, and an idle connection */
-    int64_t write_ms;    /* a reader that takes nothing for so long is dropped */
-    const char
-        *access_log; /* "off", "-" (the process's log, one line a request) or a file; borrowed */
-    bool
-        is_behind_front; /* requests come from our own front: it names request id, peer, who and role */
+    const char *name;       /* of the process, for log lines: "http", "query", "routes" */
+    int64_t body_bytes;     /* longest body; more is 413 */
+    int64_t bodies_bytes;   /* see above */
+    int64_t connections;    /* at once; more wait in the backlog */
+    int64_t request_ms;     /* head and body, and an idle connection */
+    int64_t write_ms;       /* a reader that takes nothing for so long is dropped */
+    const char *access_log; /* "off", "log" or "-" (among log lines), or a file; borrowed */
+    bool is_behind_front;   /* our own front sends the requests, and names id, peer, who and role */
 };
 
 /* A server without listeners. NULL with err: among others when the descriptor limit is below connections + 64. */
@@ -76,7 +79,10 @@ void http_server_each_turn(struct http_server *server, void (*turn)(void *contex
 
 /* One turn: waits at most wait_ms. false: the loop is broken. */
 bool http_server_turn(struct http_server *server, int wait_ms);
-/* Stops accepting; connections close with their next answer. http_server_is_empty: none are left. */
+/*
+ * Stops accepting, closes idle connections; others close with their answer. Streams are ended by whoever feeds them.
+ * http_server_is_empty: none are left. http_server_free closes what is left then; requests without an answer are no more.
+ */
 void http_server_drain(struct http_server *server);
 bool http_server_is_empty(const struct http_server *server);
 
@@ -160,7 +166,7 @@ void http_stream_abort(struct http_stream *stream); /* the client sees a broken 
 /*
  * Hands the request to another process of this machine that listens at a unix socket; its answer goes back as it comes.
  * An upstream that is not there gives 503 with Retry-After, one that breaks off 502, one that is silent for limit_ms 504; all
- * as JSON errors.
+ * as JSON errors. Its authorization stays here; who, role and peer are told.
  */
 void http_forward(struct http_request *request, const char *socket_path, int64_t limit_ms);
 

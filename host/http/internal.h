@@ -137,7 +137,7 @@ struct connection *connection_of(h2o_socket_t *socket);
 void connection_request(struct connection *connection, struct http_request *request);
 void connection_answered(struct connection *connection);
 void connections_return(struct http_server *server); /* takes up those of this turn again */
-void connections_sweep(void *server);
+void connections_sweep(void *context);               /* the server: drops who takes nothing */
 void connections_close_idle(struct http_server *server);
 void connections_close_all(struct http_server *server);
 /* Ends a connection from outside: h2o notices when it reads or writes next. */

@@ -32,7 +32,7 @@ static bool split(const char *text, char host[256], char port[6], struct acc_err
     }
     if (colon == NULL || size == 0 || size > 255 || strlen(colon + 1) > 5 ||
         strspn(colon + 1, "0123456789") != strlen(colon + 1) || colon[1] == '\0' ||
-        atoi(colon + 1) > 65535)
+        strtol(colon + 1, NULL, 10) > 65535)
         return acc_fail(err, ACC_EINPUT,
                         "wanted ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH to listen at");
     memcpy(host, text, size);

@@ -1,6 +1,7 @@
 /* An app's files: listed, summed up, run as modules whose keys are checked. */
 #include "script/script_internal.h"
 
+#include "base/files.h"
 #include "base/hash.h"
 #include "script/lua_error.h"
 
@@ -201,4 +202,33 @@ bool script_go_on(struct script *script, const struct acc_error *err)
     script->on_problem(script, err);
     script->has_problem = true;
     return true;
+}
+
+int script_l_suggest(lua_State *L)
+{
+    const char *names[256];
+    size_t count = 0;
+    const char *name = luaL_checkstring(L, 1);
+
+    luaL_checktype(L, 2, LUA_TTABLE);
+    for (int i = 1; count < 256 && i <= (int)lua_objlen(L, 2); i++) {
+        lua_rawgeti(L, 2, i); /* the table keeps it */
+        names[count++] = luaL_checkstring(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pushstring(L, name_suggest(name, names, count));
+    return 1;
+}
+
+int script_l_part(lua_State *L)
+{
+    size_t size;
+    const char *path = lua_pushfstring(L, "host/script/%s.lua", luaL_checkstring(L, 1));
+    const char *text = files_get(path, &size);
+
+    if (text == NULL)
+        return luaL_error(L, "no %s in the program", path);
+    if (luaL_loadbuffer(L, text, size, lua_pushfstring(L, "@%s", path)) != 0)
+        return lua_error(L);
+    return 1;
 }

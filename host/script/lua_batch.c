@@ -131,25 +131,6 @@ static int l_reason(lua_State *L)
     return 0;
 }
 
-/* suggest(name, names) -> the nearest, or nil */
-static int l_suggest(lua_State *L)
-{
-    const char *names[64];
-    size_t count = 0;
-    const char *name = luaL_checkstring(L, 1);
-
-    luaL_checktype(L, 2, LUA_TTABLE);
-    for (int i = 1; count < 64 && i <= (int)lua_objlen(L, 2); i++) {
-        lua_rawgeti(L, 2, i);
-        names[count++] = luaL_checkstring(L, -1);
-    }
-    const char *near = name_suggest(name, names, count);
-    if (near == NULL)
-        return 0;
-    lua_pushstring(L, near);
-    return 1;
-}
-
 /* json(text) -> canonical text, or nil and why not */
 static int l_json(lua_State *L)
 {
@@ -170,20 +151,6 @@ static int l_json(lua_State *L)
     json_decref(value);
     lua_pushlstring(L, canonical.data, canonical.size);
     buf_clear(&canonical);
-    return 1;
-}
-
-/* part(name) -> the function that is host/script/NAME.lua */
-static int l_part(lua_State *L)
-{
-    size_t size;
-    const char *path = lua_pushfstring(L, "host/script/%s.lua", luaL_checkstring(L, 1));
-    const char *text = files_get(path, &size);
-
-    if (text == NULL)
-        return luaL_error(L, "no %s in the program", path);
-    if (luaL_loadbuffer(L, text, size, lua_pushfstring(L, "@%s", path)) != 0)
-        return lua_error(L);
     return 1;
 }
 
@@ -265,10 +232,10 @@ static void push_host(lua_State *L, struct script *script)
         {"is_fatal", l_is_fatal},
         {"park", l_park},
         {"reason", l_reason},
-        {"suggest", l_suggest},
+        {"suggest", script_l_suggest},
         {"json", l_json},
         {"query", l_query},
-        {"part", l_part},
+        {"part", script_l_part},
         {NULL, NULL},
     };
     struct batch *batch = script->batch;

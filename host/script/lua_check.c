@@ -33,41 +33,10 @@ static int l_files(lua_State *L)
     return 1;
 }
 
-/* suggest(name, names) -> the nearest, or nil */
-static int l_suggest(lua_State *L)
-{
-    const char *names[256];
-    size_t count = 0;
-    const char *name = luaL_checkstring(L, 1);
-
-    luaL_checktype(L, 2, LUA_TTABLE);
-    for (int i = 1; count < 256 && i <= (int)lua_objlen(L, 2); i++) {
-        lua_rawgeti(L, 2, i); /* the table keeps it */
-        names[count++] = luaL_checkstring(L, -1);
-        lua_pop(L, 1);
-    }
-    lua_pushstring(L, name_suggest(name, names, count));
-    return 1;
-}
-
-/* part(name) -> the function that is host/script/NAME.lua */
-static int l_part(lua_State *L)
-{
-    size_t size;
-    const char *path = lua_pushfstring(L, "host/script/%s.lua", luaL_checkstring(L, 1));
-    const char *text = files_get(path, &size);
-
-    if (text == NULL)
-        return luaL_error(L, "no %s in the program", path);
-    if (luaL_loadbuffer(L, text, size, lua_pushfstring(L, "@%s", path)) != 0)
-        return lua_error(L);
-    return 1;
-}
-
 static void push_host(lua_State *L, struct script *script, int facts)
 {
     static const luaL_Reg functions[] = {
-        {"files", l_files}, {"suggest", l_suggest}, {"part", l_part}, {NULL, NULL}};
+        {"files", l_files}, {"suggest", script_l_suggest}, {"part", script_l_part}, {NULL, NULL}};
 
     lua_newtable(L);
     for (const luaL_Reg *f = functions; f->name != NULL; f++) {

@@ -92,7 +92,7 @@ static int l_stream_next(lua_State *L)
         return lua_raise_text(L, ACC_EINPUT,
                               "these rows ended when the connection was used for something else");
     db_drop_result(link);
-    link->res = PQgetResult(link->pg.conn);
+    link->res = db_get_result(link);
     if (PQresultStatus(link->res) == PGRES_SINGLE_TUPLE) {
         db_push_names(L, link->res);
         db_push_row(L, link, 0, 2);
@@ -250,6 +250,7 @@ static int l_db_connect(lua_State *L)
     if (!pg_open(&link->pg, conninfo, schema, CONNECT_TIMEOUT_MS, 0, &err) ||
         !pg_do(&link->pg, "SET bytea_output = hex", NULL, &err))
         return lua_raise(L, &err);
+    link->cancel = PQgetCancel(link->pg.conn);
     return 1;
 }
 

@@ -9,6 +9,25 @@
 
 #define KEPT_BYTES (1 << 20) /* larger parameter buffers are freed */
 
+/* The connection that waits for an answer; signals know no context. */
+static PGcancel *volatile awaited;
+
+PGresult *db_get_result(struct db_link *link)
+{
+    awaited = link->cancel;
+    PGresult *res = PQgetResult(link->pg.conn);
+    awaited = NULL;
+    return res;
+}
+
+bool db_interrupt(void)
+{
+    PGcancel *cancel = awaited;
+    char why[256];
+
+    return cancel != NULL && PQcancel(cancel, why, sizeof(why)) == 1;
+}
+
 struct db_link *db_check_link(lua_State *L)
 {
     return luaL_checkudata(L, 1, DB_LINK_CLASS);
@@ -23,6 +42,8 @@ void db_drop_result(struct db_link *link)
 void db_close_link(struct db_link *link)
 {
     db_drop_result(link);
+    PQfreeCancel(link->cancel);
+    link->cancel = NULL;
     pg_close(&link->pg);
     for (int i = 0; i < DB_STATEMENTS_MAX; i++)
         free(link->statements[i].params);
@@ -96,7 +117,7 @@ void db_end_stream(struct db_link *link)
     if (link->stream == 0)
         return;
     db_drop_result(link);
-    for (PGresult *res = PQgetResult(link->pg.conn); res != NULL; res = PQgetResult(link->pg.conn))
+    for (PGresult *res = db_get_result(link); res != NULL; res = db_get_result(link))
         PQclear(res);
     link->stream = 0;
 }
@@ -173,9 +194,9 @@ static int free_place(lua_State *L, struct db_link *link)
 void db_next_result(struct db_link *link)
 {
     db_drop_result(link);
-    link->res = PQgetResult(link->pg.conn);
+    link->res = db_get_result(link);
     if (link->res != NULL && PQresultStatus(link->res) != PGRES_PIPELINE_SYNC)
-        PQclear(PQgetResult(link->pg.conn));
+        PQclear(db_get_result(link));
 }
 
 void db_begin_pipeline(lua_State *L, struct db_link *link)
@@ -396,8 +417,7 @@ void db_run(lua_State *L, struct db_link *link)
         link->pg.round_trips++;
         if (!db_send_call(link, &call))
             db_fail_result(L, link);
-        for (PGresult *res = PQgetResult(link->pg.conn); res != NULL;
-             res = PQgetResult(link->pg.conn)) {
+        for (PGresult *res = db_get_result(link); res != NULL; res = db_get_result(link)) {
             db_drop_result(link);
             link->res = res;
             db_refuse_copy(L, link);

@@ -41,6 +41,7 @@ enum db_shape { SHAPE_QUERY, SHAPE_ONE, SHAPE_VALUE };
 /* Everything is owned here, so that an error raised anywhere leaks nothing. */
 struct db_link {
     struct pg pg;
+    PGcancel *cancel;     /* ends what the server does for us; NULL: not connected */
     PGresult *res;        /* being read */
     struct buf bytes;     /* encoded parameters */
     struct buf params;    /* struct db_param */
@@ -59,6 +60,12 @@ struct db_link {
 
 struct db_link *db_check_link(lua_State *L);
 void db_close_link(struct db_link *link);
+/* PQgetResult that db_interrupt can end. */
+PGresult *db_get_result(struct db_link *link);
+/*
+ * From a signal handler: ends the statement that is waited for, which fails then. false: none is.
+ */
+bool db_interrupt(void);
 void db_drop_result(struct db_link *link);
 bool db_in_transaction(const struct db_link *link);
 bool db_is_good(const PGresult *res);

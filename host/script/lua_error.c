@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define ERROR_CLASS "accrete.Error"
-#define OUR_CHUNKS "@lua/accrete/"
 
 static const char *const code_names[] = {
     [ACC_OK] = "ok",        [ACC_EINPUT] = "input", [ACC_ECONFLICT] = "conflict",
@@ -16,13 +15,18 @@ static const char *const code_names[] = {
 
 #define CODE_COUNT ((int)(sizeof(code_names) / sizeof(code_names[0])))
 
+static bool is_ours(const char *source)
+{
+    return strncmp(source, "@lua/accrete/", 13) == 0 || strncmp(source, "@host/script/", 13) == 0;
+}
+
 void lua_push_where(lua_State *L)
 {
     lua_Debug frame;
 
     for (int level = 1; lua_getstack(L, level, &frame) == 1; level++) {
         lua_getinfo(L, "Sl", &frame);
-        if (frame.currentline <= 0 || strncmp(frame.source, OUR_CHUNKS, strlen(OUR_CHUNKS)) == 0)
+        if (frame.currentline <= 0 || is_ours(frame.source))
             continue;
         lua_pushfstring(L, "%s:%d", frame.short_src, frame.currentline);
         return;

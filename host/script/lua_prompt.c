@@ -4,8 +4,10 @@
 #include "script/script_internal.h"
 
 #include "base/files.h"
+#include "script/lua_db_link.h"
 
 #include <lauxlib.h>
+#include <luajit.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +39,8 @@ bool script_prompt(struct script *script, const struct catalog *catalog, struct 
     lua_newtable(L);
     push_kinds(L, catalog);
     lua_setfield(L, -2, "kinds");
+    lua_pushcfunction(L, script_l_suggest);
+    lua_setfield(L, -2, "suggest");
     if (!script_call(L, 1, 1, err))
         return false;
     script->prompt = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -63,6 +67,8 @@ bool script_eval(struct script *script, const char *text, int argc, char **argv,
 
 bool script_take(struct script *script, const char *text, bool *is_complete, struct acc_error *err)
 {
+    luaJIT_setmode(script->L, 0,
+                   LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* compiled loops know no hook */
     push_function(script, "take");
     lua_pushstring(script->L, text);
     if (!script_call(script->L, 1, 1, err))
@@ -103,6 +109,8 @@ static void interrupted(lua_State *L, lua_Debug *frame)
 
 void script_interrupt(struct script *script)
 {
+    if (db_interrupt())
+        return;
     lua_sethook(script->L, interrupted, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 

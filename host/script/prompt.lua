@@ -1,5 +1,5 @@
 --- What accrete lua evaluates line by line: db, kinds and the tools at hand, results shown as they are.
-local host = ... -- kinds: { { name, fields } }, app
+local host = ... -- kinds: { { name, fields } }, suggest
 
 local ffi = require("ffi")
 local db = require("accrete.db")
@@ -22,10 +22,23 @@ local function columns(kind)
   return table.concat(list, ", ")
 end
 
+--- Raises that there is no such name, with the line that was typed.
+local function no_name(what, name, names)
+  local near = host.suggest(tostring(name), names)
+  error(("%s %q%s"):format(what, tostring(name), near and (", did you mean %q?"):format(near) or ""), 3)
+end
+
 --- Facts whose fields have these values (all when none are given), at most limit (20) of them.
 function Kind:where(fields, limit)
   local tests, values = {}, {}
+  local known = {}
+  for _, field in ipairs(self.fields) do
+    known[field] = true
+  end
   for name, value in pairs(fields or {}) do
+    if not known[name] then
+      no_name(self.name .. " has no field", name, self.fields)
+    end
     values[#values + 1] = value
     tests[#tests + 1] = ("%s = $%d"):format(db.quote(name), #values)
   end
@@ -41,10 +54,12 @@ function Kind:count()
 end
 
 --- Globals of the prompt: tools load when they are used; kinds by name.
-local kinds = {}
-for _, kind in ipairs(host.kinds) do
+local kinds, kind_names = {}, {}
+for i, kind in ipairs(host.kinds) do
   kinds[kind.name] = setmetatable(kind, Kind)
+  kind_names[i] = kind.name
 end
+setmetatable(kinds, { __index = function(_, name) no_name("no kind", name, kind_names) end })
 
 local is_tool = {}
 for _, name in ipairs(tools) do
@@ -112,16 +127,18 @@ local function print_results(count, ...)
   end
 end
 
+--- The chunk of an expression or of statements; nil, why not, and whether more of it may come.
 local function compile(text, name)
-  local chunk = loadstring("return " .. text, "=" .. name)
-  local reason
+  local chunk, of_expression = loadstring("return " .. text, "=" .. name)
+  local of_statement
   if not chunk then
-    chunk, reason = loadstring(text, "=" .. name)
+    chunk, of_statement = loadstring(text, "=" .. name)
   end
   if chunk then
-    setfenv(chunk, env)
+    return setfenv(chunk, env)
   end
-  return chunk, reason
+  local ends = "near '<eof>'$"
+  return nil, of_statement, (of_statement:find(ends) or of_expression:find(ends)) ~= nil
 end
 
 --- Runs the text of accrete lua -e.
@@ -137,13 +154,16 @@ local function trace(err)
   if type(err) == "table" then
     return tostring(err)
   end
-  return (debug.traceback(tostring(err), 2):gsub("\n%s*%[C%]: in function 'xpcall'.*", ""))
+  local text = debug.traceback(tostring(err), 2):gsub("\n%s*%[C%]: in function 'xpcall'.*", "")
+  text = text:gsub("\n%s*%[builtin[^\n]*", ""):gsub("\n%s*%[C%]: in function 'error'", "")
+  text = text:gsub("\n%s*host/script/[^\n]*", "")
+  return (text:gsub("\nstack traceback:$", ""))
 end
 
 --- Takes what has been typed. "more": it is not complete; else it has been run, results and errors shown.
 function M.take(text)
-  local chunk, reason = compile(text, "prompt")
-  if not chunk and reason:find("<eof>", 1, true) then
+  local chunk, reason, is_begun = compile(text, "prompt")
+  if is_begun then
     return "more"
   elseif not chunk then
     io.stderr:write(reason, "\n")

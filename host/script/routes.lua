@@ -1,5 +1,5 @@
---- What an app's routes get as their second argument: look-ups by kind, queries, facts in. Everything lets other requests
---- go on while the database works. See lua/accrete/_meta/http.lua.
+--- What an app's routes get as their second argument: look-ups by kind, queries, facts in. Everything lets other
+--- requests go on while the database works. See lua/accrete/_meta/http.lua.
 local host, kinds = ...
 
 local quote = require("accrete.db.c").quote
@@ -138,15 +138,16 @@ local function condition(kind, field, value, values)
     values[#values + 1] = elements(kind, field, value.list)
     local list = ("$%d::%s[]"):format(#values, sql_type)
     local plain = ("%s = ANY(%s)"):format(column, list)
-    return hash and ("%s = ANY(ARRAY(SELECT %s FROM unnest(%s) AS v)) AND %s"):format(hash:format(column), hash:format("v"), list, plain)
-      or plain
+    return hash and ("%s = ANY(ARRAY(SELECT %s FROM unnest(%s) AS v)) AND %s"):format(hash:format(column),
+      hash:format("v"), list, plain) or plain
   end
   values[#values + 1] = parameter(kind, field, value)
   local place = ("$%d::%s%s"):format(#values, sql_type, field.is_array and "[]" or "")
   if field.is_array then
-    return ("hash_array_extended(%s, 0) = hash_array_extended(%s, 0) AND %s = %s"):format(column, place, column, place)
+    hash = "hash_array_extended(%s, 0)"
   end
-  return (hash and ("%s = %s AND "):format(hash:format(column), hash:format(place)) or "") .. ("%s = %s"):format(column, place)
+  local plain = ("%s = %s"):format(column, place)
+  return hash and ("%s = %s AND %s"):format(hash:format(column), hash:format(place), plain) or plain
 end
 
 -- Rows ----------------------------------------------------------------------------------------------------------------
@@ -230,7 +231,8 @@ end
 
 local function conditions(kind, fields, values)
   if fields ~= nil and type(fields) ~= "table" then
-    errors.raise("input", "wanted { field = value }, got a %s: it is db.%s:where, with a colon", type(fields), kind.name)
+    errors.raise("input", "wanted { field = value }, got a %s: it is db.%s:where, with a colon", type(fields),
+      kind.name)
   end
   local list = {}
   for i, name in ipairs(sorted_names(fields or {})) do
@@ -244,7 +246,8 @@ local function column_sql(field)
   if field.type ~= "uuid" then
     return column
   elseif field.is_array then
-    return ("CASE WHEN %s IS NOT NULL THEN ARRAY(SELECT uuid_send(v) FROM unnest(%s) WITH ORDINALITY AS _ (v, i) ORDER BY i) END AS %s")
+    return ([[CASE WHEN %s IS NOT NULL THEN
+      ARRAY(SELECT uuid_send(v) FROM unnest(%s) WITH ORDINALITY AS _ (v, i) ORDER BY i) END AS %s]])
       :format(column, column, quote(field.name))
   end
   return ("uuid_send(%s) AS %s"):format(column, quote(field.name))
@@ -271,8 +274,8 @@ function Kind:where(fields, options)
   end
   local rows = fetch(self, list, values, limit or ROWS_MAX + 1)
   if not limit and #rows > ROWS_MAX then
-    errors.raise("input", "more than %d facts of %s: take them page by page with { limit = n, after = the last row's _id }", ROWS_MAX,
-      self.name)
+    errors.raise("input", "more than %d facts of %s: page by page with { limit = n, after = the last row's _id }",
+      ROWS_MAX, self.name)
   end
   return rows
 end
@@ -315,8 +318,10 @@ local function inward(kind, field, value)
     return uuid_of(value, kind.name .. "." .. field.name)
   elseif field.type == "json" and type(value) == "string" then
     return json.decode(value)
-  elseif field.type == "float8" and type(value) == "number" and (value ~= value or value == math.huge or value == -math.huge) then
-    return value ~= value and "NaN" or value > 0 and "Infinity" or "-Infinity"
+  elseif field.type == "float8" and value ~= value then
+    return "NaN"
+  elseif field.type == "float8" and (value == math.huge or value == -math.huge) then
+    return value > 0 and "Infinity" or "-Infinity"
   end
   return value
 end
@@ -345,8 +350,10 @@ end
 local function submit(kind, format, body)
   local answer = await(C.ingest, host.current().handle, kind.name, format, body)
   if answer.status >= 400 then
-    error(setmetatable({ status = answer.status, code = answer.code or "refused", message = answer.message or "the facts were refused",
-      field = answer.field, retry_after_s = answer.retry_after_s }, Failure), 0)
+    error(setmetatable({
+      status = answer.status, code = answer.code or "refused", message = answer.message or "the facts were refused",
+      field = answer.field, retry_after_s = answer.retry_after_s,
+    }, Failure), 0)
   end
   answer.status = nil
   return answer
@@ -361,7 +368,8 @@ function Kind:ingest(facts, format)
   if type(facts) == "string" then
     return submit(self, format or "ndjson", facts)
   elseif type(facts) ~= "table" then
-    errors.raise("input", "db.%s:ingest: wanted a list of facts, or a text and its format, got a %s", self.name, type(facts))
+    errors.raise("input", "db.%s:ingest: wanted a list of facts, or a text and its format, got a %s", self.name,
+      type(facts))
   end
   local lines = {}
   for i, fact in ipairs(facts) do
@@ -415,7 +423,8 @@ local kind_class = {
   __index = function(kind, name)
     local method = Kind[name]
     if method == nil then
-      errors.raise("input", "db.%s has no %s; there are where, get, count, insert and ingest", rawget(kind, "name"), tostring(name))
+      errors.raise("input", "db.%s has no %s; there are where, get, count, insert and ingest", rawget(kind, "name"),
+        tostring(name))
     end
     return method
   end,

@@ -81,8 +81,8 @@ bool script_check(struct script *script, struct program *program, bool can_load,
  * What accrete lua evaluates without a script: script_prompt comes first, with the kinds that it
  * may look at. script_eval runs a whole text with arguments. script_take runs what was typed, when
  * it is complete, and prints results and errors. script_complete lists what a word may become
- * (caller frees the list and its texts). script_interrupt, from a signal handler, makes the running
- * Lua code raise as soon as it calls or is interpreted; script_calm takes that back.
+ * (caller frees the list and its texts). script_interrupt, from a signal handler, makes what
+ * script_take runs raise: a query that is waited for, or the Lua code; script_calm takes that back.
  */
 bool script_prompt(struct script *script, const struct catalog *catalog,
                    struct acc_error *err) ACC_MUST_CHECK;

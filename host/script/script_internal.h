@@ -71,6 +71,11 @@ const char *script_did_you_mean(char text[SCRIPT_NEAR_MAX], const char *name,
 const char *script_near_field(char text[SCRIPT_NEAR_MAX], const char *name,
                               const struct kind *kind);
 
+/* suggest(name, names) -> the nearest, or nil */
+int script_l_suggest(lua_State *L);
+/* part(name) -> the function that is host/script/NAME.lua */
+int script_l_part(lua_State *L);
+
 /* lua_batch.c: binds the driver to batch (once), fills the lifecycles' function pointers. */
 bool script_bind(struct script *script, struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
 bool script_gather(struct lifecycle *lifecycle, struct batch *batch, struct acc_error *err);

@@ -32,9 +32,13 @@ local function check_status(status, low, what)
   end
 end
 
+local function make(kind, body, status, headers)
+  return setmetatable({ status = status or 200, type = kind, body = body, headers = headers }, Answer)
+end
+
 --- An answer of plain text.
 function M.text(text, status, headers)
-  return setmetatable({ status = status or 200, type = "text/plain; charset=utf-8", body = text, headers = headers }, Answer)
+  return make("text/plain; charset=utf-8", text, status, headers)
 end
 
 --- Rows of a kind look at themselves as others should see them; all else stays as it is.
@@ -64,8 +68,7 @@ end
 
 --- An answer of JSON: any value, also a text, a number or an empty list.
 function M.json(value, status, headers)
-  return setmetatable({ status = status or 200, type = "application/json", body = json.encode(present(value, 1)), headers = headers },
-    Answer)
+  return make("application/json", json.encode(present(value, 1)), status, headers)
 end
 
 --- Ends the handler with an error of that status: { "error": { code, message, request } }. code is for programs, the
@@ -123,7 +126,8 @@ local function send(request, answer)
 end
 
 local function log_request(level, words, request, fields)
-  fields.at, fields.request, fields.route, fields.place = "routes", C.id(request.handle), request.route.name, request.route.place
+  fields.at, fields.request = "routes", C.id(request.handle)
+  fields.route, fields.place = request.route.name, request.route.place
   log[level](words, fields)
 end
 
@@ -391,7 +395,8 @@ local function check_reserved(pattern)
   if not C.is_app() then
     return
   elseif first == "" or first:find("{", 1, true) then
-    errors.raise("input", "%s: the first part of an app's path is a fixed name, since the host has paths of its own", pattern)
+    errors.raise("input", "%s: the first part of an app's path is a fixed name, since the host has paths of its own",
+      pattern)
   elseif C.is_reserved(first) then
     errors.raise("input", "%s: the host's own paths begin with /%s; take another name", pattern, first)
   end
@@ -441,16 +446,20 @@ end
 
 -- A server of one's own -----------------------------------------------------------------------------------------------
 
-local OPTIONS = { listen = "string", open = "boolean", ready = "function", timeout = "number", body = "number", connections = "number" }
+local OPTIONS = {
+  listen = "string", open = "boolean", ready = "function", timeout = "number", body = "number", connections = "number",
+}
 
 --- Serves the routes declared so far until SIGTERM, SIGINT or http.stop(). options.ready(address) is called once it can
 --- be reached.
 function M.serve(options)
   options = options or {}
   for name, value in pairs(options) do
-    if OPTIONS[name] ~= type(value) then
-      errors.raise("input", OPTIONS[name] and "http.serve: %s: wanted a %s, got a %s" or "http.serve: no option %s", tostring(name),
-        OPTIONS[name], type(value))
+    local wanted = OPTIONS[name]
+    if not wanted then
+      errors.raise("input", "http.serve: no option %s", tostring(name))
+    elseif wanted ~= type(value) then
+      errors.raise("input", "http.serve: %s: wanted a %s, got a %s", name, wanted, type(value))
     end
   end
   if C.is_app() then

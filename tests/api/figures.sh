@@ -75,6 +75,10 @@ LUA
 
 check "before anything was ingested the state says so"
 figures_app
+# The host's way to the database, which can be taken away.
+directory=${ACCRETE_TEST_URL#*host=}
+ln -s "${directory%% *}" "$TMPDIR/way"
+settings+=(--set "database.url=host=$TMPDIR/way ${directory#* }")
 start_api --set queue.attempts=1 --set worker.count=2
 until_true is_state empty
 gives a.facts 0
@@ -236,6 +240,15 @@ reloaded()
 until_true reloaded
 get /status
 [ "$(answer 'a.done_per_s > 0')" = true ] || fail "rates are forgotten: $before before, $(answer a.done_per_s) after"
+# Tallies of the workers of generation 1 have been added up.
+folded()
+{
+    [ "$(sql "SELECT count(*) FROM tally_lifecycle WHERE epoch = 0")" -gt 0 ]
+}
+until_true folded
+same "friends by number, added up" "$(sql "SELECT sum(n) FROM tally_lifecycle t, unnest(t.by_friends) n")" \
+    "$(sql "SELECT sum(late + empty + found) FROM tally_lifecycle t JOIN lifecycle l ON l.id = t.lifecycle WHERE l.name = 'picks'")"
+same "friends given" "$(sql "SELECT sum(given) FROM tally_lifecycle")" "$(sql "SELECT sum(by_friends[2]) FROM tally_lifecycle")"
 marked()
 {
     get "/series?name=todo&window=15m"
@@ -276,6 +289,26 @@ get /live
 wanted 200
 get /ready
 gives a.workers 2
+ok
+
+check "while the database is away, status and readiness say so"
+away()
+{
+    get /status
+    [ "$code" = 200 ] && [ "$(answer a.database)" = false ] && get /ready && [ "$code" = 503 ]
+}
+mv "$TMPDIR/way" "$TMPDIR/no-way"
+sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'accrete figures'" >/dev/null
+until_true away
+gives a.database false
+get /metrics
+grep -q '^accrete_database_up 0$' "$TMPDIR/answer" || fail "accrete_database_up is not 0"
+get /live
+wanted 200
+mv "$TMPDIR/no-way" "$TMPDIR/way"
+until_true database_back
+until_true is_state fixpoint_except
+gives a.database true
 ok
 
 check "status takes less than 5 ms"

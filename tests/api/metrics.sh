@@ -127,7 +127,7 @@ tests:
       - eval_time: 10m
         alertname: AccreteWorkersMissing
         exp_alerts:
-          - exp_labels: { severity: warning, instance: h, state: alive }
+          - exp_labels: { severity: warning, instance: h }
             exp_annotations: { summary: "Only 1 workers are alive" }
       - eval_time: 10m
         alertname: AccreteDatabaseAway

@@ -1,6 +1,6 @@
---- Writes the scenarios of fold for HTTP: DIR/NNN/{1,2,…}.json are the books in order, as POST /add takes them; DIR/NNN/case
---- says what is expected, a line each: name, "sentences pairs phrases" ("-": not said), "dims=count ...", beginning of the
---- digest ("-": not said). Every order of the books is a case, and so are all sentences in one book.
+--- Writes the scenarios of fold for HTTP: DIR/NNN/{1,2,…}.json are the books in order, as POST /add takes them;
+--- DIR/NNN/case says what is expected, a line each: name, "sentences pairs phrases" ("-": not said), "dims=count ...",
+--- beginning of the digest ("-": not said). Every order of the books is a case, and so are all sentences in one book.
 ---   luajit http_cases.lua DIR
 package.path = "tests/fold/?.lua;" .. package.path
 local texts = require("texts")
@@ -27,8 +27,10 @@ local function write_case(name, books, scenario)
     list[#list + 1] = dims .. "=" .. n
   end
   table.sort(list)
-  write(folder .. "/case", table.concat({ name, counts[1] and ("%d %d %d"):format(counts[1], counts[3], counts[4]) or "-",
-    table.concat(list, " "), digest or "-", "" }, "\n"))
+  write(folder .. "/case", table.concat({
+    name, counts[1] and ("%d %d %d"):format(counts[1], counts[3], counts[4]) or "-", table.concat(list, " "),
+    digest or "-", "",
+  }, "\n"))
 end
 
 local function permutations(list, n, visit)

@@ -47,11 +47,25 @@ static void on_signal(int number)
 }
 
 static const char *const routes[][2] = {
-    {"GET", "/"},           {"POST", "/echo"},       {"GET", "/bytes/{count}"}, {"GET", "/stream/{count}"},
-    {"GET", "/events"},     {"GET", "/hang"},        {"GET", "/late"},          {"GET", "/query"},
-    {"GET", "/abort"},      {"GET", "/known"},       {"GET", "/who"},           {"GET", "/sleep/{ms}"},
-    {"GET", "/empty"},      {"POST", "/via/{rest}"}, {"GET", "/via/{rest}"},    {"GET", "/cut"},
-    {"GET", "/via/bytes/{count}"}, {"GET", "/via/stream/{count}"},              {"GET", "/via/sleep/{ms}"},
+    {"GET", "/"},
+    {"POST", "/echo"},
+    {"GET", "/bytes/{count}"},
+    {"GET", "/stream/{count}"},
+    {"GET", "/events"},
+    {"GET", "/hang"},
+    {"GET", "/late"},
+    {"GET", "/query"},
+    {"GET", "/abort"},
+    {"GET", "/known"},
+    {"GET", "/who"},
+    {"GET", "/sleep/{ms}"},
+    {"GET", "/empty"},
+    {"POST", "/via/{rest}"},
+    {"GET", "/via/{rest}"},
+    {"GET", "/cut"},
+    {"GET", "/via/bytes/{count}"},
+    {"GET", "/via/stream/{count}"},
+    {"GET", "/via/sleep/{ms}"},
     {"GET", "/exit"},
 };
 
@@ -131,11 +145,13 @@ static void answer_events(struct http_request *request)
         place++;
     if (place == READERS) {
         http_add_header(request, "retry-after", "1");
-        http_answer_error(request, 503, "too_many_readers", NULL, "at most %d read at once", READERS);
+        http_answer_error(request, 503, "too_many_readers", NULL, "at most %d read at once",
+                          READERS);
         return;
     }
     program.readers[place] = calloc(1, sizeof(struct reader));
-    program.readers[place]->stream = http_stream_begin(request, 200, "text/event-stream", &reader_calls, program.readers[place]);
+    program.readers[place]->stream =
+        http_stream_begin(request, 200, "text/event-stream", &reader_calls, program.readers[place]);
     http_stream_send(program.readers[place]->stream, hello, strlen(hello), false);
 }
 
@@ -145,7 +161,8 @@ static void on_beat(void *context)
     http_timer_set(program.beat, 50);
     if (program.message_users > 0)
         return;
-    snprintf(program.message, sizeof(program.message), "id: %" PRId64 "\ndata: beat\n\n", ++program.beats);
+    snprintf(program.message, sizeof(program.message), "id: %" PRId64 "\ndata: beat\n\n",
+             ++program.beats);
     for (size_t i = 0; i < READERS; i++) {
         struct reader *reader = program.readers[i];
 
@@ -156,7 +173,8 @@ static void on_beat(void *context)
             continue;
         }
         program.message_users++;
-        http_stream_send_shared(reader->stream, program.message, strlen(program.message), message_released, NULL);
+        http_stream_send_shared(reader->stream, program.message, strlen(program.message),
+                                message_released, NULL);
     }
 }
 
@@ -169,7 +187,9 @@ static void answer_query(struct http_request *request)
     for (size_t i = 0; http_query_at(request, i, &name, &value); i++)
         json_array_append_new(pairs, json_pack("[s,s]", name, value));
     value = http_query(request, "f", &place);
-    http_answer_json(request, 200, json_pack("{s:o,s:s?,s:s?}", "pairs", pairs, "first", value, "second", http_query(request, "f", &place)));
+    http_answer_json(request, 200,
+                     json_pack("{s:o,s:s?,s:s?}", "pairs", pairs, "first", value, "second",
+                               http_query(request, "f", &place)));
 }
 
 static void answer_who(struct http_request *request)
@@ -177,8 +197,11 @@ static void answer_who(struct http_request *request)
     struct http_text host = http_header(request, "host");
 
     http_answer_json(request, 200,
-                     json_pack("{s:s,s:i,s:s,s:s,s:s,s:b,s:s%,s:s%}", "who", http_who(request), "role", http_role(request), "peer", http_peer(request), "id",
-                               http_request_id(request), "trace", http_trace(request), "tls", http_is_tls(request), "host", host.at, host.size, "path", http_path(request).at, http_path(request).size));
+                     json_pack("{s:s,s:i,s:s,s:s,s:s,s:b,s:s%,s:s%}", "who", http_who(request),
+                               "role", http_role(request), "peer", http_peer(request), "id",
+                               http_request_id(request), "trace", http_trace(request), "tls",
+                               http_is_tls(request), "host", host.at, host.size, "path",
+                               http_path(request).at, http_path(request).size));
 }
 
 static void forward(struct http_request *request)
@@ -199,7 +222,8 @@ static void handle(void *context, struct http_request *request)
     const char *pattern;
 
     (void)context;
-    if (program.forward != NULL && http_path(request).size > 5 && memcmp(http_path(request).at, "/via/", 5) == 0) {
+    if (program.forward != NULL && http_path(request).size > 5 &&
+        memcmp(http_path(request).at, "/via/", 5) == 0) {
         forward(request);
         return;
     }
@@ -210,7 +234,8 @@ static void handle(void *context, struct http_request *request)
     router_find(pattern_at, NULL, http_method(request), path, &match);
     if (match.route < 0) {
         if (match.allow[0] == '\0') {
-            http_answer_error(request, 404, "not_found", NULL, "there is nothing at \"%.*s\"", (int)path.size, path.at);
+            http_answer_error(request, 404, "not_found", NULL, "there is nothing at \"%.*s\"",
+                              (int)path.size, path.at);
         } else {
             http_add_header(request, "allow", match.allow);
             http_answer_error(request, 405, "bad_method", NULL, "wanted %s", match.allow);
@@ -256,7 +281,8 @@ static void handle(void *context, struct http_request *request)
     else if (strcmp(pattern, "/exit") == 0 || strcmp(pattern, "/cut") == 0)
         _exit(3);
     else
-        http_answer_error(request, 404, "not_found", "rest", "there is nothing at \"%.*s\"", (int)path.size, path.at);
+        http_answer_error(request, 404, "not_found", "rest", "there is nothing at \"%.*s\"",
+                          (int)path.size, path.at);
 }
 
 /* Late answers go out at the end of the turn after the one they came in; hung ones never do. */
@@ -279,19 +305,23 @@ static void on_turn(void *context)
 static void print_counts(void)
 {
     struct http_counts counts;
-    long pages = 0;
-    FILE *statm = fopen("/proc/self/statm", "r");
+    char text[128] = "", *pages = text;
+    FILE *statm = fopen("/proc/self/statm", "r"); /* pages: all, then those in memory */
 
     if (statm != NULL) {
-        if (fscanf(statm, "%*d %ld", &pages) != 1)
-            pages = 0;
+        if (fgets(text, sizeof(text), statm) != NULL)
+            strtol(text, &pages, 10);
         fclose(statm);
     }
     http_server_counts(program.server, &counts);
-    printf("accepted=%" PRIu64 " requests=%" PRIu64 " 2xx=%" PRIu64 " 4xx=%" PRIu64 " 5xx=%" PRIu64 " refused_heads=%" PRIu64 " refused_bodies=%" PRIu64
-           " dropped_writers=%" PRIu64 " connections=%" PRId64 " body_bytes=%" PRId64 " streams=%" PRId64 " skipped=%d rss_kib=%ld\n",
-           counts.accepted, counts.requests, counts.by_class[2], counts.by_class[4], counts.by_class[5], counts.refused_heads, counts.refused_bodies,
-           counts.dropped_writers, counts.connections, counts.body_bytes_now, counts.streams, program.skipped, pages * sysconf(_SC_PAGESIZE) / 1024);
+    printf("accepted=%" PRIu64 " requests=%" PRIu64 " 2xx=%" PRIu64 " 4xx=%" PRIu64 " 5xx=%" PRIu64
+           " refused_heads=%" PRIu64 " refused_bodies=%" PRIu64 " dropped_writers=%" PRIu64
+           " connections=%" PRId64 " body_bytes=%" PRId64 " streams=%" PRId64
+           " skipped=%d rss_kib=%ld\n",
+           counts.accepted, counts.requests, counts.by_class[2], counts.by_class[4],
+           counts.by_class[5], counts.refused_heads, counts.refused_bodies, counts.dropped_writers,
+           counts.connections, counts.body_bytes_now, counts.streams, program.skipped,
+           strtol(pages, NULL, 10) * sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static void on_stdin(void *context)
@@ -372,7 +402,8 @@ int main(int count, char **arguments)
         return 1;
     }
     if (option(arguments, "certificate", NULL) != NULL &&
-        (program.tls = http_tls_new(option(arguments, "certificate", NULL), option(arguments, "key", ""), &err)) == NULL) {
+        (program.tls = http_tls_new(option(arguments, "certificate", NULL),
+                                    option(arguments, "key", ""), &err)) == NULL) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }

@@ -221,8 +221,8 @@ static void friends_have_their_places(void **state)
     const struct {
         uint64_t friends;
         int place;
-    } cases[] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}, {4, 3}, {5, 4}, {8, 4},
-                 {9, 5}, {512, 10}, {513, 11}, {1000000, 11}};
+    } cases[] = {{0, 0}, {1, 1}, {2, 2},    {3, 3},    {4, 3},       {5, 4},
+                 {8, 4}, {9, 5}, {512, 10}, {513, 11}, {1000000, 11}};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++)

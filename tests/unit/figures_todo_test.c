@@ -29,7 +29,8 @@ static void an_empty_queue_is_done(void **state)
 static void a_chain_brings_its_work_along(void **state)
 {
     const double queued[] = {100, 10, 0};
-    const double raises[] = {0, 0, 0, 2, 0, 0, 0, 3, 0}; /* 0 raises two of 1, 1 raises three of 2 */
+    const double raises[] = {0, 0, 0, 2, 0,
+                             0, 0, 3, 0}; /* 0 raises two of 1, 1 raises three of 2 */
     const double throttles[] = {0, 0, 0};
     double work[3];
     struct todo todo;

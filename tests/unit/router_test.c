@@ -42,7 +42,8 @@ static struct router_match find(const char *method, const char *path)
 }
 
 /* The pattern found is this one; its parts are, in order, those. */
-static void finds(const char *method, const char *path, const char *pattern, const char *const *parts)
+static void finds(const char *method, const char *path, const char *pattern,
+                  const char *const *parts)
 {
     struct router_match match = find(method, path);
     size_t count = 0;
@@ -106,19 +107,21 @@ static void a_known_path_tells_its_methods(void **state)
 
 static void an_unknown_path_finds_nothing(void **state)
 {
-    static const char *const paths[] = {"",          "facts/edge",          "/fact/edge",     "/facts",
-                                        "/facts/",   "/facts//causes",      "/facts/edge/",   "/facts/edge/1/nothing",
-                                        "//",        "/facts/edge/1/causes/", "/events/dead", "/1/2/3/4/5/6/7/8/9"};
+    static const char *const paths[] = {
+        "",        "facts/edge",           "/fact/edge",   "/facts",
+        "/facts/", "/facts//causes",       "/facts/edge/", "/facts/edge/1/nothing",
+        "//",      "/facts/edge/1/causes/"};
 
     (void)state;
-    for (size_t i = 0; i + 2 < COUNT_OF(paths); i++) {
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
         struct router_match match = find("GET", paths[i]);
 
         assert_int_equal(match.route, -1);
         assert_string_equal(match.allow, "");
     }
     finds("GET", "/events/dead", "/events/{id}", PARTS("dead"));
-    assert_int_equal(find("GET", "/1/2/3/4/5/6/7/8/9").route, -1); /* more parts than there is room for */
+    assert_int_equal(find("GET", "/1/2/3/4/5/6/7/8/9").route,
+                     -1); /* more parts than there is room for */
 }
 
 int main(void)

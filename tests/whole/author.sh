@@ -330,6 +330,51 @@ if command -v script >/dev/null; then
 fi
 ok
 
+# What the prompt on a terminal has shown.
+screen()
+{
+    tr -d '\r' <"$TMPDIR/screen"
+}
+
+shows() # WORDS
+{
+    [[ $(screen) == *"$1"* ]]
+}
+
+check "at a terminal Ctrl-C ends loops, queries and what was begun, and nothing typed is lost"
+if command -v script >/dev/null; then
+    mkfifo "$TMPDIR/keys"
+    TERM=xterm script -qefc "$(printf '%q ' "$ACCRETE" lua --app "$app" "${settings[@]}")" /dev/null <"$TMPDIR/keys" >"$TMPDIR/screen" 2>&1 &
+    prompting=$!
+    exec 7>"$TMPDIR/keys"
+    until_true shows "family$apps> "
+    printf 'while true do end\n' >&7
+    until_true shows "while true do end"
+    sleep 0.5 # it runs
+    printf '\003' >&7
+    until_true shows interrupted
+    printf 'db.query("SELECT pg_sleep(60)")\n' >&7
+    until_true eval '[ "$(sql "SELECT count(*) FROM pg_stat_activity WHERE query = '"'SELECT pg_sleep(60)'"'")" = 1 ]'
+    printf '\003' >&7
+    until_true shows "canceling statement due to user request"
+    printf 'for i = 1, 2 do\n' >&7
+    until_true shows "family$apps... "
+    printf '\003"all " .. "well"\n' >&7
+    until_true shows '"all well"'
+    printf '2 *\n21\n' >&7
+    until_true shows $'\n42\n'
+    printf 'kinds.paernt\nkinds.parent:where({ chld = 1 })\nerror("boom")\njson.encode(print)\n' >&7
+    until_true shows 'cannot encode a function'
+    shows 'prompt:1: no kind "paernt", did you mean "parent"?' || fail "$(screen)"
+    shows 'parent has no field "chld", did you mean "child"?' || fail "$(screen)"
+    ! shows host/script && ! shows builtin || fail "the host shows: $(screen)"
+    grep -q 'chld = 1' "$app/data/lua_history" || fail "no history before the end"
+    exec 7>&-
+    wait $prompting || fail "the prompt ended with $?"
+    rm "$TMPDIR/keys"
+fi
+ok
+
 check "types describe the app's kinds and are written for the editor"
 fresh
 acc new kind edge --fields "from:int8,marks:text[]" >/dev/null

@@ -169,6 +169,15 @@ for explorer in no yes; do
 done
 ok
 
+check an_index_of_an_older_version_is_built_anew
+sql "DROP INDEX ex_path_batch; CREATE INDEX ex_path_batch ON fact_path USING brin (_batch)" >/dev/null
+on facts path --order newest -n 3 --ndjson && done_with
+lines 3
+on index explorer --quiet && done_with
+same "method of the index" "$(sql "SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE relname = 'ex_path_batch' AND
+    relnamespace = '$schema'::regnamespace")" btree
+ok
+
 check count_is_exact_with_and_without_filters
 on count && done_with
 on count path && done_with

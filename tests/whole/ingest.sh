@@ -114,6 +114,34 @@ same facts "$(acc count edge)" 300
 [ ! -e "$app/check.csv.rejected" ] || fail "a check has kept lines"
 ok
 
+check "each file has a record of what became of it"
+edge_app
+edges 1 2500 >"$app/a.csv"
+{ edges 2001 2600 && echo x,7 && echo 1,7,8; } >"$app/b.csv"
+printf 'to,form\n1,2\n' >"$app/c.csv"
+: >"$app/d.ndjson"
+load -x 1 edge "$app/a.csv" "$app/b.csv" "$app/c.csv" "$app/d.ndjson" --set ingest.batch_lines=100
+same records "$(sql "SELECT string_agg(concat_ws(' ', regexp_replace(name, '.*/', ''), format, kind, lines, new, repeats, refused), ', ' ORDER BY name) FROM ingest")" \
+    "a.csv csv edge 2500 2500 0 0, b.csv csv edge 602 100 500 2, c.csv csv edge 0 0 0 0, d.ndjson ndjson edge 0 0 0 0"
+same errors "$(sql "SELECT errors->0->>'line', errors->0->>'field' FROM ingest WHERE name LIKE '%b.csv'")" "602|from"
+same "why not" "$(sql "SELECT errors->0->>'message' LIKE '%no field%' FROM ingest WHERE name LIKE '%c.csv'")" t
+same who "$(sql "SELECT DISTINCT who LIKE '%@%' FROM ingest")" t
+load -x 1 --check edge "$app/b.csv"
+same "records after a check" "$(sql "SELECT count(*) FROM ingest")" 4
+ok
+
+check "a line that the database refuses is named, the others are loaded"
+edge_app
+load edge <(edges 0 0) # the tables
+sql 'ALTER TABLE fact_edge ADD CONSTRAINT lucky CHECK ("from" <> 1313)'
+edges 1 3000 >"$app/lucky.csv"
+load -x 1 edge "$app/lucky.csv"
+same new "$(number new)" 2999
+same refused "$(number refused)" 1
+grep -q 'lucky.csv:1314: the database refuses it' "$app/said" || fail "$(cat "$app/said")"
+same facts "$(acc count edge)" 3000
+ok
+
 check "repeats in any mixture are counted exactly"
 edge_app
 edges 1 25000 >"$app/first.csv"

@@ -230,7 +230,7 @@ sql "DROP ROLE $weak"
 sql "CREATE SCHEMA foreign_$schema" && sql "CREATE TABLE foreign_$schema.packet (x int)"
 exits 1 doctor --set "database.schema=foreign_$schema"
 prints "holds 1 tables or views that are not accrete's"
-sql "DROP SCHEMA foreign_$schema CASCADE"
+sql "DROP TABLE foreign_$schema.packet; DROP SCHEMA foreign_$schema"
 ok
 
 check "a backup taken beside a running host comes back with facts, queue, counts and provenance; the fixpoint is the same"
@@ -278,6 +278,16 @@ exits 0 restore "$TMPDIR/c.accrete" --json
 same "the same facts" "$(checksum)" "$later"
 fixpoint
 exits 0 schema drift
+ok
+
+check "a pg_dump older than the server is not used, and the one to install is named"
+major=$(sql "SELECT current_setting('server_version_num')::int / 10000")
+mkdir "$TMPDIR/old"
+printf '#!/bin/sh\necho "pg_dump (PostgreSQL) 13.2 (old)"\n' >"$TMPDIR/old/pg_dump"
+chmod +x "$TMPDIR/old/pg_dump"
+exits 1 backup --set "postgres.bin_dir=$TMPDIR/old" "$TMPDIR/d.accrete"
+says "the database is PostgreSQL $major, and the newest pg_dump here is 13: install postgresql-client-$major"
+[ ! -e "$TMPDIR/d.accrete" ] || fail "a file was made"
 ok
 
 check "modules that came after the backup become a generation of their own after it"
@@ -331,6 +341,27 @@ same "behind a link" "$(cat "$TMPDIR/outside/file")" kept
 exits 0 reset --yes
 same "facts after a reset" "$(acc count edge)" 0
 ok
+
+# A folder of postgres, pg_dump and the like of a newer major: the newest that is installed, or NEXT_POSTGRES.
+next=${NEXT_POSTGRES:-$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin | sort -V | tail -n 1)}
+next_major=$("$next/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+if [ "$next_major" -gt "$major" ]; then
+    check "onto a newer PostgreSQL, in a private cluster of it and from there on"
+    own_cluster=yes
+    new_app examples/closure
+    exits 1 restore --set "postgres.bin_dir=$TMPDIR/old" "$TMPDIR/c.accrete"
+    settings+=(--set "postgres.bin_dir=$next")
+    exits 0 restore "$TMPDIR/c.accrete"
+    same "the same facts" "$(checksum)" "$later"
+    fixpoint
+    exits 0 doctor
+    prints "PostgreSQL $next_major."
+    exits 0 backup "$TMPDIR/next.accrete"
+    exits 0 restore --force "$TMPDIR/next.accrete"
+    same "the same facts" "$(checksum)" "$later"
+    own_cluster=
+    ok
+fi
 
 check "top in a pipe: snapshots with rates, as text and as JSON"
 failing_app 200

@@ -1,5 +1,5 @@
---- The interface of polyvinyl-acetate, the program that fold is modelled on: texts in by POST /add, answers as plain text.
---- Not offered: GET / (here it leads to the pages) and DELETE / (a fact is for ever; accrete reset begins anew).
+--- The interface of polyvinyl-acetate, the program that fold is modelled on: texts in by POST /add, answers as plain
+--- text. Not offered: GET / (here it leads to the pages) and DELETE / (a fact is for ever; accrete reset begins anew).
 local http = require("accrete.http")
 local ortho = require("ortho")
 local sha256 = require("accrete.text").sha256

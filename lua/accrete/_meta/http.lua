@@ -25,8 +25,8 @@ function Request:all(name) end
 
 ---@class accrete.http.Answer made by http.text and http.json
 
---- The second argument of an app's handlers: a field for each kind, and queries. Reads run under the reader role, each in
---- its own snapshot, at most http.read_timeout long; a request that waits lets others go on. No look-up has to be
+--- The second argument of an app's handlers: a field for each kind, and queries. Reads run under the reader role, each
+--- in its own snapshot, at most http.read_timeout long; a request that waits lets others go on. No look-up has to be
 --- declared, but only those that a lifecycle declares in `friends` have an index: others scan.
 ---@class accrete.http.Database
 ---@field [string] accrete.http.Kind
@@ -59,7 +59,7 @@ function Database:one(sql, ...) end
 ---@return any
 function Database:value(sql, ...) end
 
---- What a look-up found: a list of rows, also by the methods that lifecycles know. As JSON ids and bytes are hex digits.
+--- What a look-up found: a list of rows, also by the methods that lifecycles know. In JSON ids and bytes are hex.
 ---@class accrete.http.Rows: accrete.Row[]
 ---@field each fun(self): fun(): integer, accrete.Row
 ---@field count fun(self): integer
@@ -93,8 +93,8 @@ function Kind:get(id) end
 ---@return integer
 function Kind:count(fields) end
 
---- Writes one fact, on the way of POST /facts: returns when it is on disk. A bad fact, or one that contradicts, ends the
---- handler with 422 or 409 unless it is caught.
+--- Writes one fact, on the way of POST /facts: returns when it is on disk. A bad fact, or one that contradicts, ends
+--- the handler with 422 or 409 unless it is caught.
 ---@param fact table<string, any>
 ---@return "new"|"repeat"
 function Kind:insert(fact) end
@@ -105,9 +105,9 @@ function Kind:insert(fact) end
 ---@return accrete.http.Ingested
 function Kind:ingest(facts, format) end
 
---- Returns a text (text/plain), a table (JSON), an Answer, nothing (204), or status, body and headers. What it raises is
---- logged with its traceback and answered by 500.
----@alias accrete.http.Handler fun(req: accrete.http.Request, db: accrete.http.Database): any, any, table<string, string>?
+--- Returns a text (text/plain), a table (JSON), an Answer, nothing (204), or status, body and headers. What it raises
+--- is logged with its traceback and answered by 500.
+---@alias accrete.http.Handler fun(req: accrete.http.Request, db: accrete.http.Database): any, any, table?
 
 ---@class accrete.http.RouteOptions
 ---@field role? "read"|"ingest"|"admin" the least a client's token must have; of GET read, of others ingest
