@@ -24,7 +24,6 @@
 #define SIZES_US 30000000
 #define RETRY_MIN_US 200000
 #define RETRY_MAX_US 5000000
-#define STALLED_US 60000000
 #define SAMPLE_DONE_US 60000000
 
 struct keeper {
@@ -146,21 +145,6 @@ static void estimate(struct figures *figures)
     estimate_range(figures);
 }
 
-static enum figures_state state_of(const struct figures *figures, const struct totals *totals)
-{
-    int64_t waiting = totals->ready + totals->claimed + totals->delayed + totals->unread;
-
-    if (figures->control.is_paused)
-        return STATE_PAUSED;
-    if (totals->ready + totals->claimed > 0 && clock_us() - figures->rates->moved_us > STALLED_US)
-        return STATE_STALLED;
-    if (waiting > 0 || figures->reading.has_replays)
-        return figures->todo.settles ? STATE_CONVERGING : STATE_NOT_CONVERGING;
-    if (totals->dead + totals->discarded > 0)
-        return STATE_FIXPOINT_EXCEPT;
-    return totals->facts > 0 ? STATE_FIXPOINT : STATE_EMPTY;
-}
-
 static void conclude(struct keeper *keeper)
 {
     struct figures *figures = &keeper->figures;
@@ -177,7 +161,7 @@ static void conclude(struct keeper *keeper)
     if (totals.ready + totals.claimed + totals.delayed + totals.unread == 0)
         rates->run_began_done = totals.done;
     estimate(figures);
-    enum figures_state state = state_of(figures, &totals);
+    enum figures_state state = figures_state_of(figures, &totals, clock_us());
     if ((int32_t)state != rates->state || rates->state_since_us == 0) {
         rates->state = (int32_t)state;
         rates->state_since_us = clock_wall_us();

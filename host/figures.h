@@ -150,6 +150,9 @@ struct totals {
     int64_t contradictions;
 };
 void figures_totals(const struct figures *figures, struct totals *totals);
+/* The first that holds of: paused, stalled, (not) converging, the fixpoint with or without exceptions. */
+enum figures_state figures_state_of(const struct figures *figures, const struct totals *totals,
+                                    int64_t now_us);
 
 struct worker_counts {
     int alive, want, old;

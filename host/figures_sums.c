@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define STALLED_US 60000000
+
 int64_t figures_new(const struct figures *figures, int lifecycle, int tag)
 {
     int64_t sum = 0;
@@ -143,6 +145,22 @@ void figures_totals(const struct figures *figures, struct totals *totals)
             (totals->oldest_born_us == 0 || life->oldest_born_us < totals->oldest_born_us))
             totals->oldest_born_us = life->oldest_born_us;
     }
+}
+
+enum figures_state figures_state_of(const struct figures *figures, const struct totals *totals,
+                                    int64_t now_us)
+{
+    int64_t in_hand = totals->ready + totals->claimed;
+
+    if (figures->control.is_paused)
+        return STATE_PAUSED;
+    if (in_hand > 0 && now_us - figures->rates->moved_us > STALLED_US)
+        return STATE_STALLED;
+    if (in_hand + totals->delayed + totals->unread > 0 || figures->reading.has_replays)
+        return figures->todo.settles ? STATE_CONVERGING : STATE_NOT_CONVERGING;
+    if (totals->dead + totals->discarded > 0)
+        return STATE_FIXPOINT_EXCEPT;
+    return totals->facts > 0 ? STATE_FIXPOINT : STATE_EMPTY;
 }
 
 void figures_workers(const struct figures *figures, struct worker_counts *counts)

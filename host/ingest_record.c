@@ -48,7 +48,7 @@ void record_errors_add(struct record_errors *errors, int64_t line, const char *m
         errors->list = acc_realloc(errors->list, errors->capacity * sizeof(*errors->list));
     }
     errors->list[errors->count++] = (struct record_error){
-        .line = line,
+        .line = line > 0 ? line : 1,
         .field = record_field(message, field, sizeof(field)) ? mended(field) : NULL,
         .message = mended(message),
     };

@@ -20,7 +20,7 @@ struct record_errors {
     int64_t total;
 };
 
-/* Copies message, and the name of the field that it speaks of. */
+/* Copies message, and the name of the field that it speaks of. line 0 (a whole file) is kept as 1. */
 void record_errors_add(struct record_errors *errors, int64_t line, const char *message);
 /* Forgets what came after it had this count and total. */
 void record_errors_cut(struct record_errors *errors, size_t count, int64_t total);

@@ -26,6 +26,8 @@ int serve_open(struct serve *serve, const char *name, struct acc_error *err)
     struct pg pg = {0};
 
     serve->script = script_new(settings, options->modules_dir, options->native_dir, err);
+    if (serve->script != NULL)
+        script_set_metrics(serve->script, board_metrics(options->board));
     bool ok =
         serve->script != NULL && script_load(serve->script, &serve->program, false, err) &&
         pg_open(&pg, options->conninfo, options->app->schema, settings->database.connect_timeout_ms,

@@ -103,6 +103,7 @@ static bool open_front(struct front *front, struct acc_error *err)
     front->timer = http_timer_new(front->serve.server, drive, front);
     http_server_handle(front->serve.server, handle, front);
     http_server_each_turn(front->serve.server, drive, front);
+    http_server_observe(front->serve.server, api_observe, &front->api);
     return http_server_listen(front->serve.server, options->listener, front->tls, err);
 }
 

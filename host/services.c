@@ -21,7 +21,7 @@
 #define PORT_LAST 7199
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
-#define RETIRE_MS 30000 /* an old process that still answers somebody is killed after it */
+#define RETIRE_MS 600000 /* an old process that still answers somebody is killed after it */
 #define STUCK_MS 15000
 #define STUCK_FIGURES_MS 120000
 
@@ -250,13 +250,23 @@ static int run_child(struct services *services, size_t r, struct page_service *s
     return code;
 }
 
+/* A place for a new process. When old ones have all, the one that was told first to end makes way. */
 static int free_place(const struct services *services)
 {
+    int first = -1;
+
     for (int i = 0; i < PAGE_SERVICES; i++) {
-        if (services->page->services[i].pid == 0)
+        const struct page_service *service = &services->page->services[i];
+
+        if (service->pid == 0)
             return i;
+        if (service->retire != 0 &&
+            (first < 0 || services->places[i].retired_us < services->places[first].retired_us))
+            first = i;
     }
-    return -1;
+    if (first >= 0)
+        kill(services->page->services[first].pid, SIGKILL);
+    return -1; /* the next call finds it */
 }
 
 static void start(struct services *services, size_t r, int number, bool with_routes)
@@ -266,7 +276,7 @@ static void start(struct services *services, size_t r, int number, bool with_rou
     pid_t parent = getpid();
 
     if (place < 0)
-        return; /* old ones still retire */
+        return;
     struct page_service *service = &services->page->services[place];
     uint64_t deaths = service->deaths;
     *service = (struct page_service){.role = (int32_t)roles[r].role,
@@ -318,13 +328,31 @@ static void retire_old(struct services *services)
     }
 }
 
+/* Fronts go first: what they have forwarded is to be answered. */
+static void drain_on(struct services *services)
+{
+    bool has_front = false;
+
+    for (int i = 0; i < PAGE_SERVICES; i++)
+        has_front |= services->page->services[i].pid != 0 &&
+                     services->page->services[i].role == SERVICE_FRONT;
+    for (int i = 0; i < PAGE_SERVICES; i++) {
+        int32_t role = services->page->services[i].role;
+
+        if (!has_front || (role != SERVICE_QUERY && role != SERVICE_ROUTES))
+            retire(services, i);
+    }
+}
+
 void services_start_due(struct services *services, const char *conninfo)
 {
     int64_t now_us = clock_us();
 
     services->conninfo = conninfo;
-    if (services->is_draining)
+    if (services->is_draining) {
+        drain_on(services);
         return;
+    }
     char *modules = generation_dir(services->app, services->page->generation);
     bool with_routes = has_routes(modules);
     free(modules);
@@ -448,12 +476,20 @@ void services_kill_stuck(struct services *services)
     }
 }
 
+static void close_listener(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
 void services_drain(struct services *services, bool at_once)
 {
     services->is_draining = true;
-    for (int i = 0; i < PAGE_SERVICES; i++) {
-        retire(services, i);
-        if (at_once && services->page->services[i].pid != 0)
+    close_listener(&services->listener); /* who comes now is refused and need not wait */
+    drain_on(services);
+    for (int i = 0; at_once && i < PAGE_SERVICES; i++) {
+        if (services->page->services[i].pid != 0)
             kill(services->page->services[i].pid, SIGKILL);
     }
 }

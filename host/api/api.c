@@ -313,6 +313,7 @@ static void nothing_here(struct api *api, enum api_where where, struct http_requ
     struct http_text path = http_path(request);
 
     if (where == API_FRONT && api->routes_socket != NULL && !api_is_reserved(path)) {
+        http_set_mark(request, API_MARK_APP);
         if (!access_allows(api, request, HTTP_ROLE_READ, is_change(request)))
             return;
         http_forward(request, api->routes_socket, api->app->settings.http.route_ms + 1000);
@@ -320,8 +321,8 @@ static void nothing_here(struct api *api, enum api_where where, struct http_requ
     }
     if (match->allow[0] != '\0') {
         http_add_header(request, "Allow", match->allow);
-        http_answer_error(request, 405, "method_not_allowed", NULL, "%.200s takes %s",
-                          match->allow[0] == '\0' ? "" : "this path", match->allow);
+        http_answer_error(request, 405, "method_not_allowed", NULL, "this path takes %s",
+                          match->allow);
         return;
     }
     http_answer_error(request, 404, "not_found", NULL,
@@ -337,6 +338,7 @@ void api_handle(struct api *api, enum api_where where, struct http_request *requ
         nothing_here(api, where, request, &match);
         return;
     }
+    http_set_mark(request, match.route);
     const struct api_route *route = &api_routes[match.route];
     struct api_call call = {.api = api, .request = request, .match = &match, .route = route};
     bool changes = is_change(request) && route->role != HTTP_ROLE_READ;

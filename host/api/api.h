@@ -95,5 +95,13 @@ void api_handle(struct api *api, enum api_where where, struct http_request *requ
 /* Front: adds what its server and intake have counted since the last call to the host's metrics. */
 void api_meters(struct api *api);
 
+/*
+ * Front: an observer of its server (http_server_observe); context is the api. Requests are marked with the number of their route in
+ * the table, or with one of these.
+ */
+#define API_MARK_APP ((int)api_route_count)      /* the app's routes */
+#define API_MARK_NONE ((int)api_route_count + 1) /* nothing is there */
+void api_observe(void *context, const struct http_request *request, int status, double seconds);
+
 /* GET /openapi.json for this program. */
 json_t *api_openapi(const struct program *program, const char *version);

@@ -1,9 +1,9 @@
 /* accrete new: a working small app, or a kind, lifecycle or route inside one. */
+#include "api/access.h"
 #include "base/buf.h"
 #include "base/files.h"
 #include "cli/commands.h"
 #include "cli/work.h"
-#include "script/script.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -467,7 +467,10 @@ static int new_route(struct cli *cli, const char *name)
     struct work work;
     int exit_code;
 
-    if (script_route_is_reserved(name))
+    char *path = acc_format("/%s", name);
+    bool is_reserved = api_is_reserved((struct http_text){path, strlen(path)});
+    free(path);
+    if (is_reserved)
         return cli_misuse(cli, "the host's own paths begin with /%s; give the route another name",
                           name);
     if (!work_open(cli, &work, WORK_KINDS, &exit_code))

@@ -55,6 +55,8 @@ void access_request(struct http_request *request)
 
     if (status >= 100 && status < 600)
         server->counts.by_class[status / 100]++;
+    if (server->observer != NULL)
+        server->observer(server->observer_context, request, status, ms / 1000);
     if (!server->access.is_log && server->access.fd < 0)
         return;
     snprintf(path, sizeof(path), "%.*s", (int)request->path.size, request->path.at);

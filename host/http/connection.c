@@ -9,6 +9,10 @@
 #include <stdlib.h>
 
 #define SWEEP_MS_MAX 1000
+#define SWEEP_DRAINING_MS 50
+#define NEXT_REQUEST_MS                                                                            \
+    250 /* how long a draining server waits for another request of a connection */
+#define FIRST_REQUEST_MS 1000
 
 static void on_input(h2o_socket_t *socket, const char *error);
 static void on_patience(h2o_timeout_entry_t *entry);
@@ -431,20 +435,6 @@ static void look_at(struct connection *connection, int64_t now_us)
     }
 }
 
-void connections_sweep(void *context)
-{
-    struct http_server *server = context;
-    int64_t now_us = clock_us(), wait_ms = server->options.write_ms / 4;
-
-    for (h2o_linklist_t *link = server->connections.next; link != &server->connections;
-         link = link->next)
-        look_at(H2O_STRUCT_FROM_MEMBER(struct connection, all, link), now_us);
-    server->is_out_of_descriptors = false;
-    listeners_update(server);
-    if (server->counts.connections > 0)
-        http_timer_set(server->sweep, wait_ms < SWEEP_MS_MAX ? wait_ms : SWEEP_MS_MAX);
-}
-
 static void close_each(struct http_server *server, bool (*is_chosen)(const struct connection *))
 {
     h2o_linklist_t *link = server->connections.next, *next;
@@ -458,16 +448,44 @@ static void close_each(struct http_server *server, bool (*is_chosen)(const struc
     }
 }
 
+static bool is_silent(const struct connection *connection)
+{
+    return connection->state == CONNECTION_HEAD && connection->head.seen == 0;
+}
+
 /* A connection without a request yet is not idle: its first one is on the way. */
 static bool is_idle(const struct connection *connection)
 {
-    return connection->state == CONNECTION_HEAD && connection->head.seen == 0 &&
-           connection->head_us != 0;
+    return is_silent(connection) && connection->head_us != 0;
 }
 
-void connections_close_idle(struct http_server *server)
+/* Of a server that drains. Who was about to send its next request when that began is answered. */
+static void close_idle(struct http_server *server, int64_t now_us)
 {
-    close_each(server, is_idle);
+    int64_t drained_ms = (now_us - server->drained_us) / 1000;
+
+    if (drained_ms >= FIRST_REQUEST_MS)
+        close_each(server, is_silent);
+    else if (drained_ms >= NEXT_REQUEST_MS)
+        close_each(server, is_idle);
+}
+
+void connections_sweep(void *context)
+{
+    struct http_server *server = context;
+    int64_t now_us = clock_us(), wait_ms = server->options.write_ms / 4;
+
+    for (h2o_linklist_t *link = server->connections.next; link != &server->connections;
+         link = link->next)
+        look_at(H2O_STRUCT_FROM_MEMBER(struct connection, all, link), now_us);
+    server->is_out_of_descriptors = false;
+    listeners_update(server);
+    if (server->is_draining) {
+        close_idle(server, now_us);
+        wait_ms = SWEEP_DRAINING_MS;
+    }
+    if (server->counts.connections > 0)
+        http_timer_set(server->sweep, wait_ms < SWEEP_MS_MAX ? wait_ms : SWEEP_MS_MAX);
 }
 
 /* h2o, not TLS, has it. */

@@ -74,13 +74,22 @@ void http_server_one_at_a_time(struct http_server *server);
 /* Called for every request whose head and body are sound. It answers now or later, exactly once. */
 typedef void http_handler_fn(void *context, struct http_request *request);
 void http_server_handle(struct http_server *server, http_handler_fn *handler, void *context);
+/*
+ * Called for each request that was handed to the handler, at its end: status as it went out, seconds since its head was
+ * whole. The request says what its handler has marked it with.
+ */
+typedef void http_observer_fn(void *context, const struct http_request *request, int status,
+                              double seconds);
+void http_server_observe(struct http_server *server, http_observer_fn *observer, void *context);
+void http_set_mark(struct http_request *request, int mark);
+int http_mark(const struct http_request *request); /* -1: none was set */
 /* Called at the end of each turn of the loop in which anything happened. */
 void http_server_each_turn(struct http_server *server, void (*turn)(void *context), void *context);
 
 /* One turn: waits at most wait_ms. false: the loop is broken. */
 bool http_server_turn(struct http_server *server, int wait_ms);
 /*
- * Stops accepting, closes idle connections; others close with their answer. Streams are ended by whoever feeds them.
+ * Stops accepting. Connections close with their next answer; idle ones a moment later, since a request may be on its way. Streams are ended by whoever feeds them.
  * http_server_is_empty: none are left. http_server_free closes what is left then; requests without an answer are no more.
  */
 void http_server_drain(struct http_server *server);

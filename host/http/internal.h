@@ -82,11 +82,14 @@ struct http_server {
     struct http_listener *listeners;
     bool is_listening, is_draining, is_one_at_a_time;
     bool is_out_of_descriptors; /* until the next sweep */
+    int64_t drained_us;         /* when draining began */
     int64_t at_work;            /* connections that one_at_a_time waits for */
     h2o_linklist_t connections, returned;
     h2o_timeout_t patience; /* request_ms */
     http_handler_fn *handler;
     void *handler_context;
+    http_observer_fn *observer;
+    void *observer_context;
     void (*turn)(void *context);
     void *turn_context;
     bool has_happened;          /* in this turn */
@@ -116,6 +119,7 @@ struct http_request {
     char peer[HTTP_PEER_BYTES];
     const char *who;
     enum http_role role;
+    int mark;
     bool is_tls;
     struct http_text path, raw_query;
     struct http_param *params;
@@ -138,7 +142,6 @@ void connection_request(struct connection *connection, struct http_request *requ
 void connection_answered(struct connection *connection);
 void connections_return(struct http_server *server); /* takes up those of this turn again */
 void connections_sweep(void *context);               /* the server: drops who takes nothing */
-void connections_close_idle(struct http_server *server);
 void connections_close_all(struct http_server *server);
 /* Ends a connection from outside: h2o notices when it reads or writes next. */
 void connection_cut(struct connection *connection);

@@ -161,6 +161,7 @@ bool request_new(struct connection *connection, h2o_req_t *req)
                                      .connection = connection,
                                      .server = server,
                                      .raw_query = {"", 0},
+                                     .mark = -1,
                                      .is_tls = connection->tls != NULL,
                                      .started_us = connection->head_us};
     connection_request(connection, request);
@@ -281,4 +282,14 @@ const char *http_who(const struct http_request *request)
 enum http_role http_role(const struct http_request *request)
 {
     return request->role;
+}
+
+void http_set_mark(struct http_request *request, int mark)
+{
+    request->mark = mark;
+}
+
+int http_mark(const struct http_request *request)
+{
+    return request->mark;
 }

@@ -156,6 +156,12 @@ void http_server_handle(struct http_server *server, http_handler_fn *handler, vo
     server->handler_context = context;
 }
 
+void http_server_observe(struct http_server *server, http_observer_fn *observer, void *context)
+{
+    server->observer = observer;
+    server->observer_context = context;
+}
+
 void http_server_each_turn(struct http_server *server, void (*turn)(void *context), void *context)
 {
     server->turn = turn;
@@ -187,7 +193,8 @@ void http_server_drain(struct http_server *server)
     server->is_draining = true;
     server->context.shutdown_requested = 1; /* h2o's own function also sets timers for HTTP/2 */
     listeners_close(server);
-    connections_close_idle(server);
+    server->drained_us = clock_us();
+    connections_sweep(server);
 }
 
 bool http_server_is_empty(const struct http_server *server)

@@ -1,6 +1,7 @@
 /* accrete.http: requests of a server's loop into Lua, answers out of it. lua/accrete/http.lua puts coroutines on top. */
 #include "script/lua_http.h"
 
+#include "api/access.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/router.h"
@@ -227,7 +228,8 @@ static bool is_allowed(const struct lua_http *http, const struct lua_route *rout
     static const char *const names[] = {"none", "read", "ingest", "admin"};
 
     if (http->is_readonly != NULL && *http->is_readonly && route->role > HTTP_ROLE_READ) {
-        http_answer_error(request, 403, "readonly", NULL, "changes over HTTP are switched off");
+        http_answer_error(request, 403, "read_only", NULL,
+                          "http.readonly is set: nothing is changed over HTTP");
         return false;
     }
     if (!http->has_roles || http_role(request) >= route->role)
@@ -316,10 +318,12 @@ static int l_is_app(lua_State *L)
     return 1;
 }
 
-/* is_reserved(name): whether the host's own paths begin with /name */
+/* is_reserved(path): whether it lies below one of the host's own */
 static int l_is_reserved(lua_State *L)
 {
-    lua_pushboolean(L, script_route_is_reserved(luaL_checkstring(L, 1)));
+    struct http_text path = {.at = luaL_checklstring(L, 1, &path.size)};
+
+    lua_pushboolean(L, api_is_reserved(path));
     return 1;
 }
 

@@ -1,5 +1,4 @@
 /* An app's routes/ folder: loaded and checked, and served by the routes process. */
-#include "api/api.h"
 #include "base/files.h"
 #include "formats/values.h"
 #include "identity.h"
@@ -18,20 +17,6 @@ static bool load_file(struct script *script, const char *name, struct acc_error 
     char sha[65];
 
     return script_load_chunk(script, "routes", name, 0, sha, err);
-}
-
-bool script_route_is_reserved(const char *name)
-{
-    size_t size = strlen(name);
-
-    if (size == 0 || strcmp(name, "ui") == 0)
-        return true;
-    for (size_t i = 0; i < api_route_count; i++) {
-        const char *first = api_routes[i].pattern + 1;
-        if (strncmp(first, name, size) == 0 && strchr("/.", first[size]) != NULL)
-            return true; /* strchr finds the end as well */
-    }
-    return false;
 }
 
 bool script_load_routes(struct script *script, struct acc_error *err)

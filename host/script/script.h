@@ -42,9 +42,6 @@ bool script_load(struct script *script, struct program *program, bool kinds_only
  */
 bool script_load_routes(struct script *script, struct acc_error *err) ACC_MUST_CHECK;
 
-/* Whether the host's own paths begin with /NAME, so that no route may. */
-bool script_route_is_reserved(const char *name);
-
 /* What an app's routes are served with. All borrowed, until script_serve_end. */
 struct script_serve {
     struct http_server *server;

@@ -397,7 +397,7 @@ local function check_reserved(pattern)
   elseif first == "" or first:find("{", 1, true) then
     errors.raise("input", "%s: the first part of an app's path is a fixed name, since the host has paths of its own",
       pattern)
-  elseif C.is_reserved(first) then
+  elseif C.is_reserved(pattern) then
     errors.raise("input", "%s: the host's own paths begin with /%s; take another name", pattern, first)
   end
 end

@@ -49,6 +49,11 @@ has_head() # LINE: of the last answer, in any case
     grep -qi "^$1" "$TMPDIR/head" || fail "no header $1 in $(cat "$TMPDIR/head")"
 }
 
+refused_while_away()
+{
+    ! answers /edges && [ "$code" = 503 ]
+}
+
 gone() # PATH
 {
     ! answers "$1" && [ "$code" = 404 ]
@@ -83,6 +88,8 @@ http.put("/echo", function(req) return "put " .. #req.body end)
 http.delete("/echo", function(req) return 200, req.who .. " " .. (#req.id == 16 and "id" or "no id") end)
 http.post("/json", function(req) return { got = req:json().x } end)
 http.get("/admin", function() return "for an admin" end, { role = "admin" })
+local asked = require("accrete.metrics").counter("routes_asked", "Times that /metered was asked")
+http.get("/metered", function() asked:add(1) return "counted" end)
 LUA
 cat >"$app/routes/bad.lua" <<'LUA'
 local http = require("accrete.http")
@@ -172,6 +179,13 @@ wants /fine "200 fine"
 wait "${sleepers[@]}"
 same "answers" "$(cat "$TMPDIR"/slept.*)" sleptsleptsleptsleptsleptsleptsleptslept
 [ $((SECONDS - began)) -lt 3 ] || fail "they waited for each other"
+ok
+
+check "what a route counts is in /metrics"
+wants /metered "200 counted"
+wants /metered "200 counted"
+answers /metrics
+grep -q "^routes_asked_total 2" "$TMPDIR/out" || fail "no routes_asked_total 2 in /metrics: $(grep routes_asked "$TMPDIR/out")"
 ok
 
 check "a query or a handler that takes too long is answered by 504"
@@ -503,7 +517,36 @@ wants /paths?limit=1 '200 {"after":"*'
 stop_host
 ok
 
+check "while the database is away reads and writes are refused with 503, then they work again"
+own_cluster=yes # of the app itself
+new_app examples/closure
+mkdir "$app/routes"
+cat >"$app/routes/edges.lua" <<'LUA'
+local http = require("accrete.http")
+http.get("/fine", function() return "fine" end)
+http.get("/edges", function(_, db) return tostring(db.edge:count()) end)
+http.post("/edges", function(req, db) return db.edge:insert(req:json()) end)
+LUA
+serve
+wants /edges "200 0"
+wants /edges "200 new" -d '{"from": 1, "to": 2}'
+postmaster=$(head -n 1 "$(find "$app/data" -name postmaster.pid)")
+kill -STOP "$host" # it would start another at once
+kill -KILL "$postmaster"
+until_true refused_while_away
+has_head "retry-after: "
+answers /edges -d '{"from": 1, "to": 2}' || true
+same "status of a write" "$code" 503
+wants /fine "200 fine"
+kill -CONT "$host"
+until_true answers /edges -d '{"from": 2, "to": 3}'
+wants /edges "200 2"
+stop_host
+unset own_cluster
+ok
+
 check "a plain script serves its own routes"
+: >"$TMPDIR/script"
 "$ACCRETE" lua examples/tools/http.lua 127.0.0.1:0 >"$TMPDIR/script" 2>&1 &
 script=$!
 hosts+=("$script")

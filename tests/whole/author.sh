@@ -368,7 +368,7 @@ if command -v script >/dev/null; then
     shows 'prompt:1: no kind "paernt", did you mean "parent"?' || fail "$(screen)"
     shows 'parent has no field "chld", did you mean "child"?' || fail "$(screen)"
     ! shows host/script && ! shows builtin || fail "the host shows: $(screen)"
-    grep -q 'chld = 1' "$app/data/lua_history" || fail "no history before the end"
+    grep -q chld "$app/data/lua_history" || fail "no history before the end"
     exec 7>&-
     wait $prompting || fail "the prompt ended with $?"
     rm "$TMPDIR/keys"
