@@ -82,11 +82,16 @@ static bool replace(struct worker *worker, struct packet *packet, const struct p
                "generation, first_at, last_at, ready_at, history) "
                "VALUES ($1::int2, $2::uuid, $3::int2, 'dead', $4::int4, $5::text, $6::text, "
                "$7::int4, now(), now(), now(), "
-               "jsonb_build_array(" PARKED_ATTEMPT("$4::int4", "$5", "NULL", "$7", "NULL") ")) "
-               "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, state = "
-               "'dead', error = excluded.error, "
-               "trace = excluded.trace, last_at = now(), ready_at = now(), history = " PARKED_WITH(
-                   PARKED_ATTEMPT("p.attempts + 1", "$5", "NULL", "$7", "NULL"), "p.history")};
+               "jsonb_build_array(" PARKED_ATTEMPT(
+                   "$4::int4", "$5", "NULL", "$7",
+                   "NULL") ")) "
+                           "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, "
+                           "state = "
+                           "'dead', error = excluded.error, "
+                           "trace = excluded.trace, last_at = now(), ready_at = now(), history "
+                           "= " PARKED_WITH(
+                               PARKED_ATTEMPT("p.attempts + 1", "$5", "NULL", "$7", "NULL"),
+                               "p.history")};
     struct pg *pg = &worker->pg;
     struct pg_args args = {0};
     char text[256];

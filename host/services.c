@@ -328,31 +328,13 @@ static void retire_old(struct services *services)
     }
 }
 
-/* Fronts go first: what they have forwarded is to be answered. */
-static void drain_on(struct services *services)
-{
-    bool has_front = false;
-
-    for (int i = 0; i < PAGE_SERVICES; i++)
-        has_front |= services->page->services[i].pid != 0 &&
-                     services->page->services[i].role == SERVICE_FRONT;
-    for (int i = 0; i < PAGE_SERVICES; i++) {
-        int32_t role = services->page->services[i].role;
-
-        if (!has_front || (role != SERVICE_QUERY && role != SERVICE_ROUTES))
-            retire(services, i);
-    }
-}
-
 void services_start_due(struct services *services, const char *conninfo)
 {
     int64_t now_us = clock_us();
 
     services->conninfo = conninfo;
-    if (services->is_draining) {
-        drain_on(services);
+    if (services->is_draining)
         return;
-    }
     char *modules = generation_dir(services->app, services->page->generation);
     bool with_routes = has_routes(modules);
     free(modules);
@@ -421,6 +403,22 @@ static void ended(struct services *services, int place, int status)
     service->is_ready = 0;
 }
 
+/* Fronts go first: what they have forwarded is to be answered. */
+static void drain_on(struct services *services)
+{
+    bool has_front = false;
+
+    for (int i = 0; i < PAGE_SERVICES; i++)
+        has_front |= services->page->services[i].pid != 0 &&
+                     services->page->services[i].role == SERVICE_FRONT;
+    for (int i = 0; i < PAGE_SERVICES; i++) {
+        int32_t role = services->page->services[i].role;
+
+        if (!has_front || (role != SERVICE_QUERY && role != SERVICE_ROUTES))
+            retire(services, i);
+    }
+}
+
 void services_reap(struct services *services)
 {
     int status;
@@ -431,6 +429,8 @@ void services_reap(struct services *services)
         if (pid != 0 && waitpid(pid, &status, WNOHANG) == pid)
             ended(services, i, status);
     }
+    if (services->is_draining)
+        drain_on(services);
 }
 
 static int64_t limit_of(const struct services *services, enum page_role role)

@@ -23,13 +23,16 @@ void services_free(struct services *services);
 
 /* Starts what is due for the page's generation; conninfo is borrowed until the next call. */
 void services_start_due(struct services *services, const char *conninfo);
-/* Collects those that ended. */
+/* Collects those that ended; when draining, goes on with it. */
 void services_reap(struct services *services);
 /* Kills those that do not move. */
 void services_kill_stuck(struct services *services);
 /* Everything is replaced: new settings, or http.* of the same generation. */
 void services_renew(struct services *services);
-/* Asks all to end; at_once kills them. services_any: some are left. */
+/*
+ * Asks all to end, the fronts first, so that what they have forwarded is answered; at_once kills them. services_any: some are
+ * left.
+ */
 void services_drain(struct services *services, bool at_once);
 bool services_any(const struct services *services);
 

@@ -111,8 +111,7 @@ static bool balance(struct worker *worker, struct acc_error *err)
         return true;
     for (int b = 0; b < worker->own.buckets && b < 4096; b++) {
         if (worker->own.owned[b]) {
-            worker->slot->buckets_taken +=
-                worker->page->bucket_slot[b] != worker->options->slot;
+            worker->slot->buckets_taken += worker->page->bucket_slot[b] != worker->options->slot;
             worker->page->bucket_slot[b] = (int16_t)worker->options->slot;
             continue;
         }

@@ -41,7 +41,7 @@ struct worker {
     bool *is_blocked;   /* by lifecycle id: throttled now */
     char name[80];      /* "machine-slot" */
     struct control control;
-    bool heard_control; /* somebody has changed it */
+    bool heard_control;    /* somebody has changed it */
     struct meters *meters; /* NULL: options have no metrics */
     int32_t last_write_us; /* what the last write took */
     uint64_t claims, turns;

@@ -3,6 +3,7 @@
 #include "api/handlers.h"
 #include "api/rows.h"
 
+#include "base/hash.h"
 #include "columns.h"
 #include "parked.h"
 
@@ -111,14 +112,10 @@ struct key {
 
 static bool read_key(const char *text, struct key *key)
 {
-    char hex[33] = "";
-    int end = 0;
-
     *key = (struct key){.is_set = text != NULL};
     return text == NULL ||
-           (sscanf(text, "%" SCNd64 "-%" SCNd64 "-%32[0-9a-f]%n", &key->ready_us, &key->lifecycle,
-                   hex, &end) == 3 &&
-            text[end] == '\0' && strlen(hex) == 32 && hex_decode(hex, 32, key->fact));
+           (rows_number(&text, '-', &key->ready_us) && rows_number(&text, '-', &key->lifecycle) &&
+            strlen(text) == 32 && hex_decode(text, 32, key->fact));
 }
 
 static char *key_text(const PGresult *res, int row, int column)

@@ -29,7 +29,8 @@ json_t *events_take(struct events *events);
  */
 bool events_queued(struct api_call *call, struct pg *pg, bool is_claimed, int16_t lifecycle,
                    const char *before, int64_t limit, struct events *events, char **next);
-#define EVENT_SEARCH_MOST 256 /* packets of one bucket and lifecycle that are searched for an event */
+#define EVENT_SEARCH_MOST                                                                          \
+    256 /* packets of one bucket and lifecycle that are searched for an event */
 /* The row of one event that is in a packet; *found tells whether it is. */
 bool event_queued(struct api_call *call, struct pg *pg, const struct lifecycle *lifecycle,
                   const uint8_t *fact, struct events *events, bool *found,

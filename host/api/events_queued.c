@@ -120,18 +120,15 @@ static void free_packets(struct packet **packets, size_t count)
 
 /* The key of a page: the packet's birth and number, and the number of the event in it. */
 struct place {
-    int64_t born_us, id;
-    uint32_t first;
+    int64_t born_us, id, first;
 };
 
 static bool read_place(const char *text, struct place *place)
 {
-    int end = 0;
-
     *place = (struct place){0};
-    return text == NULL || (sscanf(text, "%" SCNd64 "-%" SCNd64 "-%" SCNu32 "%n", &place->born_us,
-                                   &place->id, &place->first, &end) == 3 &&
-                            text[end] == '\0');
+    return text == NULL ||
+           (rows_number(&text, '-', &place->born_us) && rows_number(&text, '-', &place->id) &&
+            rows_number(&text, '\0', &place->first));
 }
 
 static char *place_text(const struct packet *packet, uint32_t first)
@@ -231,7 +228,7 @@ bool events_queued(struct api_call *call, struct pg *pg, bool is_claimed, int16_
                               .from_id = place.id,
                               .most = PACKETS_MOST + 1};
     ok = is_claimed ? add_claimed(call, pg, claimed, count, lifecycle, limit, events, &err)
-                    : add_ready(call, pg, &look, place.first, limit, events, next, &err);
+                    : add_ready(call, pg, &look, (uint32_t)place.first, limit, events, next, &err);
     if (!ok)
         http_answer_failure(call->request, &err);
 out:

@@ -2,6 +2,9 @@
 
 #include "base/clock.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static json_t *value_of(const PGresult *res, int row, int column, char form)
 {
     if (PQgetisnull(res, row, column))
@@ -51,4 +54,15 @@ const char *rows_param(struct api_call *call, const char *name)
     size_t place = 0;
 
     return http_query(call->request, name, &place);
+}
+
+bool rows_number(const char **at, char end, int64_t *value)
+{
+    size_t digits = strspn(*at, "0123456789");
+
+    if (digits == 0 || digits > 18 || (*at)[digits] != end)
+        return false;
+    *value = strtoll(*at, NULL, 10);
+    *at += digits + (end != '\0');
+    return true;
 }

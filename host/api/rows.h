@@ -18,5 +18,7 @@ json_t *rows_objects(const PGresult *res, const char *const *names);
 void rows_answer(struct api_call *call, json_t *rows, const char *before);
 /* Milliseconds since the request came, to microseconds. */
 double rows_took_ms(const struct api_call *call);
+/* Reads a whole number from *at on, up to the character end, and moves behind that. false: something else stands there. */
+bool rows_number(const char **at, char end, int64_t *value);
 /* A parameter of the query; NULL: not given. */
 const char *rows_param(struct api_call *call, const char *name);

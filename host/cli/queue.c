@@ -21,15 +21,17 @@ static const struct {
     int argc_min, argc_max; /* with the verb itself; -1: any number */
     const char *wanted;     /* when there are fewer */
     bool wants_reason;      /* it changes something */
-} verbs[] = {[VERB_OVERVIEW] = {"overview", 1, 1},
-             [VERB_LIST] = {"list", 1, 1},
-             [VERB_SHOW] = {"show", 2, 2, "an event as LIFECYCLE:FACTID"},
-             [VERB_RETRY] = {"retry", 1, -1, .wants_reason = true},
-             [VERB_DISCARD] = {"discard", 1, -1, .wants_reason = true},
-             [VERB_PAUSE] = {"pause", 1, 1, .wants_reason = true},
-             [VERB_RESUME] = {"resume", 1, 1, .wants_reason = true},
-             [VERB_THROTTLE] = {"throttle", 3, 3, "a lifecycle and events a second, or none", true},
-             [VERB_LOG] = {"log", 1, 1}};
+} verbs[] = {
+    [VERB_OVERVIEW] = {.name = "overview", .argc_min = 1, .argc_max = 1},
+    [VERB_LIST] = {.name = "list", .argc_min = 1, .argc_max = 1},
+    [VERB_SHOW] = {"show", 2, 2, "an event as LIFECYCLE:FACTID", false},
+    [VERB_RETRY] = {"retry", 1, -1, NULL, true},
+    [VERB_DISCARD] = {"discard", 1, -1, NULL, true},
+    [VERB_PAUSE] = {"pause", 1, 1, NULL, true},
+    [VERB_RESUME] = {"resume", 1, 1, NULL, true},
+    [VERB_THROTTLE] = {"throttle", 3, 3, "a lifecycle and events a second, or none", true},
+    [VERB_LOG] = {.name = "log", .argc_min = 1, .argc_max = 1},
+};
 
 static bool check_change(struct cli *cli)
 {
@@ -108,7 +110,9 @@ static int run(struct cli *cli)
         return CLI_MISUSE;
     if (!work_open(cli, &work, 0, &exit_code))
         return exit_code;
-    if (work_connect(cli, &work, verbs[verb].wants_reason ? 0 : WORK_READ, &exit_code))
+    bool writes = verbs[verb].wants_reason;
+    if (work_connect(cli, &work, writes ? 0 : WORK_READ, &exit_code) &&
+        (writes || !work.has_tables || queue_bridge(cli, &work, &exit_code)))
         exit_code = run_verb(cli, &work, verb);
     work_close(&work);
     return exit_code;

@@ -59,6 +59,36 @@ static bool read_list(struct cli *cli, struct work *work, const char *sql,
     return true;
 }
 
+/*
+ * Tables of an older version have no signatures: for this session a view stands in front of them, in which like errors
+ * are equal ones. Reading changes no tables.
+ */
+bool queue_bridge(struct cli *cli, struct work *work, int *exit_code)
+{
+    static const char there[] = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = "
+                                "to_regclass('parked') AND attname = 'signature')";
+    struct pg_args none = {0};
+    struct buf sql = {0};
+    struct acc_error err;
+
+    PGresult *res = work_query(cli, work, there, &none, exit_code);
+    if (res == NULL)
+        return false;
+    bool has_signature = pg_get_bool(res, 0, 0);
+    PQclear(res);
+    if (has_signature)
+        return true;
+    buf_text(&sql, "BEGIN READ WRITE; CREATE TEMP VIEW parked AS SELECT *, "
+                   "left(split_part(error, E'\\n', 1), 400) AS signature FROM ");
+    pg_identifier(&sql, work->app.schema);
+    buf_text(&sql, ".parked; COMMIT");
+    bool ok = pg_do(&work->session.pg, sql.data, NULL, &err);
+    buf_clear(&sql);
+    if (!ok)
+        *exit_code = cli_fail(cli, &err);
+    return ok;
+}
+
 /* Overview */
 
 static bool read_overview(struct cli *cli, struct work *work, json_t *all, int *exit_code)

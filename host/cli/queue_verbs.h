@@ -8,7 +8,8 @@
 /* The events that --lifecycle, --state and --group name. */
 struct parked_filter queue_filter(const struct cli *cli);
 
-/* queue_show.c */
+/* queue_show.c; queue_bridge comes before the others: it lets them read tables of an older version. false: printed. */
+bool queue_bridge(struct cli *cli, struct work *work, int *exit_code) ACC_MUST_CHECK;
 int queue_overview(struct cli *cli, struct work *work);
 int queue_list(struct cli *cli, struct work *work);
 int queue_show(struct cli *cli, struct work *work);

@@ -526,6 +526,7 @@ bool pg_sync(struct pg *pg, struct acc_error *err)
 {
     if (!pipeline(pg, err) || PQpipelineSync(pg->conn) != 1)
         return pg_fail(err, NULL, pg->conn);
+    pg->wants_write = PQflush(pg->conn) == 1; /* what pg_poll waits for may not have gone out yet */
     pg->round_trips++;
     return true;
 }

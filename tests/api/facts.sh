@@ -302,7 +302,7 @@ gives 'a.rows[1].friends.thing.count' 100
 ok
 
 check endless_loops_and_crashes_in_dry_runs_hurt_nobody
-send POST /queue/pause '{"reason": "the code is bad"}' && wanted 200
+send POST /queue/pause '{"reason": "the code is bad"}' && wanted 202
 get /facts/trap -X POST -H 'Content-Type: application/json' --data-binary '{"n":2}' && wanted 200
 trap_2=$(id_of trap 'n = 2')
 get "/facts/trap/$trap_2/events" && wanted 200

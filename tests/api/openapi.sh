@@ -309,7 +309,7 @@ same_digits=$(sql "SELECT left(_id::text, 4) FROM fact_thing GROUP BY 1 HAVING c
 ask 409 GET "/facts/thing/$same_digits"
 ask 409 GET "/facts/thing/$same_digits/causes"
 ask 409 GET "/facts/thing?before=$same_digits"
-tell 415 POST /reload '{}' -H 'Content-Type: text/plain'
+ask 415 POST /reload -H 'Content-Type: text/plain' --data-binary '{}'
 tell 400 POST /reload '{"reasons":"a test"}'
 tell 400 PUT /lifecycles/thing_squares/throttle '{"per_s":-1,"reason":"a test"}'
 tell 404 PUT /lifecycles/nobody/throttle '{"per_s":1,"reason":"a test"}'
@@ -333,7 +333,8 @@ unchanged()
     [ "$code" = 304 ] && ask 304 GET /generations -H "If-None-Match: $tag"
 }
 until_true unchanged
-curl -sN -m 3 "$base/stream?topics=status,facts" >/dev/null &
+wait_s=2 ask 200 GET '/stream?topics=status'
+curl -sN -m 5 "$base/stream?topics=status,facts" >/dev/null &
 stream=$!
 full()
 {
@@ -342,7 +343,6 @@ full()
 until_true full
 ask 503 GET /stream
 wait $stream || true
-wait_s=2 ask 200 GET '/stream?topics=status'
 ok "$asked answers"
 
 check "every answer is what the document says, which names what is there and no more"

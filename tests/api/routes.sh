@@ -87,7 +87,6 @@ http.post("/echo", function(req) return req.method .. " " .. req.path .. " " .. 
 http.put("/echo", function(req) return "put " .. #req.body end)
 http.delete("/echo", function(req) return 200, req.who .. " " .. (#req.id == 16 and "id" or "no id") end)
 http.post("/json", function(req) return { got = req:json().x } end)
-http.get("/admin", function() return "for an admin" end, { role = "admin" })
 local asked = require("accrete.metrics").counter("routes_asked", "Times that /metered was asked")
 http.get("/metered", function() asked:add(1) return "counted" end)
 LUA
@@ -214,6 +213,7 @@ hurts_itself() # PATH
     until_true answers /fine
 }
 posts=0
+declare -A tokens
 check "a runaway route hurts only its own process"
 hurts_itself /loop
 ok "$posts facts meanwhile"
@@ -402,6 +402,7 @@ end)
 http.post("/lines/{format}", function(req, db)
   return db.edge:ingest(req.body, req.parts.format)
 end)
+http.get("/admin", function(req) return req.who end, { role = "admin" })
 http.post("/misspelt", function(_, db)
   return db.edge:insert { form = 1, to = 2 }
 end)
@@ -422,6 +423,18 @@ wants /lines/csv '200 *"new":2,"refused":0,*' --data-binary $'from,to\n7,8\n7,9\
 wants /lines/ndjson '200 *"line":2,*"new":1,"refused":1,*' --data-binary $'{"from":70,"to":80}\n{"from":1}\n'
 wants /lines/nix "500 *" -d ''
 until_true at_fixpoint 1008
+ok
+
+check "a route wants the role it says"
+for role in read ingest admin; do
+    tokens[$role]=$(acc token new "of_$role" --role $role --reason test)
+done
+until_true answers /fine -H "Authorization: Bearer ${tokens[read]}"
+until_true answers /fine -H "Authorization: Bearer ${tokens[admin]}"
+wants /edges '403 {"error":{"code":"forbidden",*' -d '{"from": 50, "to": 60}' -H "Authorization: Bearer ${tokens[read]}"
+wants /edges '200 {"result":"new"}' -d '{"from": 50, "to": 60}' -H "Authorization: Bearer ${tokens[ingest]}"
+wants /admin '403 {"error":{"code":"forbidden",*' -H "Authorization: Bearer ${tokens[ingest]}"
+wants /admin "200 of_admin" -H "Authorization: Bearer ${tokens[admin]}"
 ok
 
 check "readonly refuses routes that change"

@@ -6,7 +6,7 @@
  *
  *   acked=N reads=N busy=N gone=N refused=N garbled=N wrong=N slowest_ms=N
  *
- * busy: answers 429, 502, 503 and 504, all of them JSON errors, 429 and 503 with Retry-After; gone: connections that ended before the
+ * busy: answers 429, 502, 503 and 504, all of them JSON errors, 429 and 503 with Retry-After unless they are "too_slow"; gone: connections that ended before the
  * answer was whole; refused: connections that could not be made; garbled: answers that are no HTTP, or errors that are no JSON; wrong: any
  * other status. What is garbled or wrong is shown on stderr.
  */
@@ -156,6 +156,14 @@ static bool is_json_error(const struct client *client)
            client->answer[client->size - 1] == '}';
 }
 
+/* What was too slow is not asked to be sent again at once; all else that is 429 or 503 says when. */
+static bool says_when(const struct client *client)
+{
+    return (client->status != 429 && client->status != 503) ||
+           header(client, "retry-after") != NULL ||
+           strstr(client->answer + client->body, "\"too_slow\"") != NULL;
+}
+
 /* Counts the answer; true: it was 200. */
 static bool judge(const struct client *client)
 {
@@ -163,8 +171,7 @@ static bool judge(const struct client *client)
 
     if (status == 200)
         return true;
-    if (status < 400 || !is_json_error(client) ||
-        ((status == 429 || status == 503) && header(client, "retry-after") == NULL)) {
+    if (status < 400 || !is_json_error(client) || !says_when(client)) {
         garbled++;
         show(client, "garbled");
     } else if (status == 429 || (status >= 502 && status <= 504)) {

@@ -131,12 +131,14 @@ client() # NUMBER: posts until told to stop; acknowledged facts go to $app/ack.N
 }
 clients=()
 for c in 1 2 3 4; do
+    : >"$app/ack.$c"
     client $c &
     clients+=($!)
+    hosts+=($!)
 done
 for _ in 1 2 3 4 5; do
-    before=$(cat "$app"/ack.* 2>/dev/null | wc -l)
-    more() { [ "$(cat "$app"/ack.* 2>/dev/null | wc -l)" -gt $((before + 20)) ]; }
+    before=$(cat "$app"/ack.* | wc -l)
+    more() { [ "$(cat "$app"/ack.* | wc -l)" -gt $((before + 20)) ]; }
     until_true more
     sql "SELECT pg_terminate_backend(backend_pid) FROM epoch WHERE role = 'ingest' ORDER BY id DESC LIMIT 1" >"$app/killed"
 done
