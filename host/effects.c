@@ -65,7 +65,7 @@ struct way {
 };
 
 /*
- * The kinds that lifecycle (-1: any) has found facts of, in the order of the catalog; ways has room for all kinds.
+ * The kinds that lifecycle has found facts of, in the order of the catalog; ways has room for all kinds.
  */
 static bool read_ways(const struct effects *effects, int16_t lifecycle, struct way *ways,
                       size_t *count, struct acc_error *err)
@@ -172,7 +172,7 @@ bool effects_groups(const struct effects *effects, const uint8_t *id, struct eff
     size_t room = *count;
 
     *count = 0;
-    if (!read_ways(effects, -1, ways, &way_count, err))
+    if (!read_ways(effects, EFFECTS_OF_ALL, ways, &way_count, err))
         return false;
     bool ok = begin(effects, 0, effects->until_ms, err);
     for (size_t i = 0; ok && i < way_count; i++)
@@ -190,28 +190,39 @@ struct paging {
     const struct effects *effects;
     const uint8_t *id;
     int16_t lifecycle;
-    size_t limit; /* one more than the page has */
+    size_t limit;
     struct effects_row *rows;
     size_t count;
+    bool is_more; /* than limit */
     const struct kind *kind; /* of the cursor; NULL: from the first */
     bool is_in_friends;      /* the cursor lies in the second part */
     uint8_t after[16];
     char tid[6]; /* the cursor's, binary */
 };
 
-/* Appends what sql gives: ids of one role. */
+/* So many more, with the one that tells whether there are more than that. */
+static size_t rows_wanted(const struct paging *paging)
+{
+    return paging->limit + 1 - paging->count;
+}
+
+/* Appends what sql gives: id, as data, as friend. */
 static bool take_rows(struct paging *paging, const char *sql, const struct pg_args *args,
-                      bool is_friend, struct acc_error *err)
+                      struct acc_error *err)
 {
     PGresult *res = pg_exec(paging->effects->pg, sql, args, err);
 
     if (res == NULL)
         return false;
-    for (int r = 0; r < PQntuples(res) && paging->count < paging->limit; r++) {
+    for (int r = 0; r < PQntuples(res) && !paging->is_more; r++) {
+        if (paging->count == paging->limit) {
+            paging->is_more = true;
+            break;
+        }
         struct effects_row *row = &paging->rows[paging->count++];
-
         memcpy(row->id, PQgetvalue(res, r, 0), 16);
-        row->is_friend = is_friend;
+        row->as_data = pg_get_bool(res, r, 1);
+        row->as_friend = pg_get_bool(res, r, 2);
     }
     PQclear(res);
     return true;
@@ -219,20 +230,30 @@ static bool take_rows(struct paging *paging, const char *sql, const struct pg_ar
 
 #define FOUND_BY " AND (SELECT b.lifecycle FROM batch b WHERE b.id = f._batch) = $2"
 
+static const char *found_by(const struct paging *paging)
+{
+    return paging->lifecycle == EFFECTS_OF_ALL ? "" : FOUND_BY;
+}
+
+/*
+ * _data is bounded from both sides: were it said to be equal, the order would be that of _id alone, and the primary key
+ * be searched where most facts of the kind have the same data.
+ */
 static bool page_of_data(struct paging *paging, const struct kind *kind, const uint8_t *after,
                          struct acc_error *err)
 {
     static const uint8_t lowest[16];
     struct pg_args args = {0};
-    char *sql = acc_format("SELECT f._id FROM %s f WHERE f._data = $1 AND f._id > $3" FOUND_BY
-                           " ORDER BY f._data, f._id LIMIT $4",
-                           kind->table);
+    char *sql = acc_format("SELECT f._id, true, coalesce(f._friends @> ARRAY[$1], false) FROM %s f "
+                           "WHERE (f._data, f._id) > ($1, $3) AND f._data <= $1%s "
+                           "ORDER BY f._data, f._id LIMIT $4",
+                           kind->table, found_by(paging));
 
     pg_uuid(&args, paging->id);
     pg_int2(&args, paging->lifecycle);
     pg_uuid(&args, after == NULL ? lowest : after);
-    pg_int8(&args, (int64_t)(paging->limit - paging->count));
-    bool ok = take_rows(paging, sql, &args, false, err);
+    pg_int8(&args, (int64_t)rows_wanted(paging));
+    bool ok = take_rows(paging, sql, &args, err);
     free(sql);
     return ok;
 }
@@ -249,11 +270,11 @@ static bool page_of_friends(struct paging *paging, const struct kind *kind, cons
         pg_bytes(&args, PG_TID, from, 6);
     if (to != NULL)
         pg_bytes(&args, PG_TID, to, 6);
-    pg_int8(&args, (int64_t)(paging->limit - paging->count));
-    char *sql = acc_format("SELECT f._id FROM %s f WHERE f._friends @> ARRAY[$1] AND f._data IS "
-                           "DISTINCT FROM $1%s" FOUND_BY " LIMIT $%d",
-                           kind->table, where, args.count);
-    bool ok = take_rows(paging, sql, &args, true, err);
+    pg_int8(&args, (int64_t)rows_wanted(paging));
+    char *sql = acc_format("SELECT f._id, false, true FROM %s f WHERE f._friends @> ARRAY[$1] AND "
+                           "f._data IS DISTINCT FROM $1%s%s LIMIT $%d",
+                           kind->table, where, found_by(paging), args.count);
+    bool ok = take_rows(paging, sql, &args, err);
     free(sql);
     return ok;
 }
@@ -275,7 +296,7 @@ static bool friends_behind(struct paging *paging, const struct kind *kind, struc
 {
     uint32_t block;
     int64_t blocks;
-    size_t wanted = paging->limit - paging->count;
+    size_t wanted = rows_wanted(paging);
     size_t before;
     char from[6];
     char to[6];
@@ -295,9 +316,9 @@ static bool friends_behind(struct paging *paging, const struct kind *kind, struc
         if (!page_of_friends(paging, kind, where, from, to, err))
             return false;
         memcpy(from, to, 6);
-    } while (paging->count < paging->limit && block < blocks &&
+    } while (!paging->is_more && block < blocks &&
              paging->count - before >= wanted / SEARCH_SHARE + 1);
-    return paging->count == paging->limit || block >= blocks ||
+    return paging->is_more || block >= blocks ||
            page_of_friends(paging, kind, " AND f.ctid >= $3", to, NULL, err);
 }
 
@@ -339,7 +360,7 @@ static bool page_of_kind(struct paging *paging, const struct kind *kind, struct 
     if (!(has_cursor && paging->is_in_friends) &&
         !page_of_data(paging, kind, has_cursor ? paging->after : NULL, err))
         return false;
-    if (paging->count == paging->limit)
+    if (paging->is_more)
         return true;
     return has_cursor && paging->is_in_friends ? friends_behind(paging, kind, err)
                                                : page_of_friends(paging, kind, "", NULL, NULL, err);
@@ -350,23 +371,21 @@ bool effects_page(const struct effects *effects, const uint8_t *id, int16_t life
                   bool *is_more, struct acc_error *err)
 {
     struct way ways[CATALOG_KINDS_MAX];
-    struct effects_row page[EFFECTS_PAGE_MAX + 1];
     struct paging paging = {
-        .effects = effects, .id = id, .lifecycle = lifecycle, .limit = limit + 1, .rows = page};
+        .effects = effects, .id = id, .lifecycle = lifecycle, .limit = limit, .rows = rows};
     size_t way_count;
 
     if (!read_ways(effects, lifecycle, ways, &way_count, err) ||
         (after != NULL && !read_cursor(&paging, after, err)))
         return false;
     bool ok = begin(effects, 0, effects->until_ms, err);
-    for (size_t i = 0; ok && i < way_count && paging.count < paging.limit; i++)
+    for (size_t i = 0; ok && i < way_count && !paging.is_more; i++)
         if (paging.kind == NULL || ways[i].kind->index >= paging.kind->index)
             ok = page_of_kind(&paging, ways[i].kind, err);
     if (!end(effects, ok, err))
         return explain_timeout(err);
-    *is_more = paging.count > limit;
-    *count = *is_more ? limit : paging.count;
-    memcpy(rows, page, *count * sizeof(*rows));
+    *is_more = paging.is_more;
+    *count = paging.count;
     return true;
 }
 
@@ -411,7 +430,7 @@ bool effects_counts(const struct effects *effects, const uint8_t *ids, size_t co
 
     memset(counts, 0, count * sizeof(*counts));
     *is_known = true;
-    if (!read_ways(effects, -1, ways, &way_count, err))
+    if (!read_ways(effects, EFFECTS_OF_ALL, ways, &way_count, err))
         return false;
     for (size_t i = 0; i < way_count; i++)
         *is_known &= ways[i].has_indexes || ways[i].is_small;

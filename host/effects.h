@@ -13,7 +13,7 @@
 
 #define EFFECTS_BOUND 10000   /* counted of each kind and role */
 #define EFFECTS_SHOWN 1000    /* counted for a row of a list; there it means that many or more */
-#define EFFECTS_PAGE_MAX 1000 /* rows of a page */
+#define EFFECTS_PAGE_MAX 1000 /* rows of a page that HTTP answers */
 
 /* What to ask with. until_ms is the session's statement_timeout, which holds again after each call. */
 struct effects {
@@ -35,13 +35,16 @@ struct effects_group {
 bool effects_groups(const struct effects *effects, const uint8_t *id, struct effects_group *groups,
                     size_t *count, struct acc_error *err) ACC_MUST_CHECK;
 
+/* A fact that came of another one, which was its data, one of its friends, or both. */
 struct effects_row {
     uint8_t id[16];
-    bool is_friend; /* else it is the data */
+    bool as_data, as_friend;
 };
+
+#define EFFECTS_OF_ALL (-1) /* whoever found it */
 /*
- * What lifecycle (its number) found of the fact, behind the one with id after (NULL: from the first); rows has room for
- * limit of them, at most EFFECTS_PAGE_MAX. ACC_EINPUT: after is none of them.
+ * What lifecycle (its number or EFFECTS_OF_ALL) found of the fact, behind the one with id after (NULL: from the first);
+ * rows has room for limit of them. ACC_EINPUT: after is none of them.
  */
 bool effects_page(const struct effects *effects, const uint8_t *id, int16_t lifecycle,
                   const uint8_t *after, size_t limit, struct effects_row *rows, size_t *count,

@@ -1,6 +1,7 @@
 /* Facts: permanent, unique rows. This is the only file that writes them. */
 #pragma once
 
+#include "facts_wire.h"
 #include "pg/pg.h"
 #include "rows.h"
 
@@ -38,26 +39,3 @@ bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *ki
 bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, const uint8_t *ids,
                size_t count, struct acc_rows *rows, struct acc_heap *heap,
                struct acc_error *err) ACC_MUST_CHECK;
-
-/*
- * Appends the select list `_id, "a", "b"…` (with alias f.) and decodes one row of such a result
- * from column first on.
- */
-void facts_select_list(const struct kind *kind, struct buf *sql);
-bool facts_decode(const struct kind *kind, const PGresult *res, int row, int first,
-                  struct acc_heap *heap, struct acc_row *out, struct acc_error *err) ACC_MUST_CHECK;
-/* Scratch for the binary arrays of one field. */
-struct facts_scratch {
-    struct buf part[3];
-};
-
-/*
- * How a field of many rows travels: as one to three array parameters. facts_column_sql appends what
- * stands inside unnest(...) to from, its column names to names, and the expression that gives the
- * field's value (of row u) to value; *param counts $n. facts_column appends the parameters in the
- * same order; scratch keeps them until pg_send.
- */
-void facts_column_sql(const struct kind *kind, size_t field, int *param, struct buf *from,
-                      struct buf *names, struct buf *value);
-void facts_column(const struct kind *kind, size_t field, struct acc_row **rows, size_t count,
-                  struct facts_scratch *scratch, struct pg_args *args);

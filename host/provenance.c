@@ -62,21 +62,18 @@ static char *read_sql(const struct kind *kind)
 }
 
 /*
- * What came of each of some facts among those of kind: data by the index of (_data, _id), which
- * gives a page at once; friends by GIN, which knows no order, so OFFSET 0 keeps the planner from
- * walking the primary key instead.
+ * What came of each of some facts among those of kind: at most $2, in the order of effects.h. _data
+ * is bounded from both sides for the reason told at page_of_data in effects.c.
  */
 static char *follow_sql(const struct kind *kind)
 {
     return acc_format(
-        "SELECT u.i - 1, c._id, f._data IS NOT DISTINCT FROM u.id, "
-        "coalesce(f._friends @> ARRAY[u.id], false) "
-        "FROM unnest($1) WITH ORDINALITY u(id, i) CROSS JOIN LATERAL (SELECT _id FROM ("
-        "(SELECT _id FROM %s WHERE _data = u.id AND _id > $2 ORDER BY _id LIMIT $3) UNION "
-        "(SELECT _id FROM (SELECT _id FROM %s WHERE _friends @> ARRAY[u.id] OFFSET 0) m "
-        "WHERE _id > $2 ORDER BY _id LIMIT $3)) e ORDER BY _id LIMIT $3) c "
-        "JOIN %s f ON f._id = c._id ORDER BY 1, 2",
-        kind->table, kind->table, kind->table);
+        "SELECT u.i - 1, c._id, c.as_data, c.as_friend FROM unnest($1) WITH ORDINALITY u(id, i) "
+        "CROSS JOIN LATERAL ((SELECT _id, true AS as_data, coalesce(_friends @> ARRAY[u.id], "
+        "false) AS as_friend FROM %s WHERE _data >= u.id AND _data <= u.id ORDER BY _data, _id "
+        "LIMIT $2) UNION ALL (SELECT _id, false, true FROM %s WHERE _friends @> ARRAY[u.id] AND "
+        "_data IS DISTINCT FROM u.id LIMIT $2) LIMIT $2) c",
+        kind->table, kind->table);
 }
 
 void provenance_init(struct provenance *provenance, struct pg *pg, const struct catalog *catalog,
@@ -230,10 +227,16 @@ static bool read_level(struct provenance *provenance, int first, int last, struc
     return true;
 }
 
-/* Hundreds of levels run the same few statements: planned once. */
+/*
+ * Hundreds of levels run the same few statements: planned once, and by the indexes, whatever the
+ * first of them asks for.
+ */
 static bool plan_once(struct provenance *provenance, struct acc_error *err)
 {
-    return pg_do(provenance->pg, "SET plan_cache_mode = force_generic_plan", NULL, err);
+    return pg_do(provenance->pg,
+                 "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; "
+                 "SET max_parallel_workers_per_gather = 0",
+                 NULL, err);
 }
 
 /* Other statements of the session are planned as they come. Returns ok, or false when that fails. */
@@ -241,7 +244,11 @@ static bool plan_again(struct provenance *provenance, bool ok, struct acc_error 
 {
     struct acc_error later;
 
-    return pg_do(provenance->pg, "RESET plan_cache_mode", NULL, ok ? err : &later) && ok;
+    return pg_do(provenance->pg,
+                 "RESET plan_cache_mode; RESET enable_seqscan; "
+                 "RESET max_parallel_workers_per_gather",
+                 NULL, ok ? err : &later) &&
+           ok;
 }
 
 static bool read_up(struct provenance *provenance, const uint8_t *id, int depth,
@@ -321,23 +328,19 @@ static void add_link(struct provenance_node *node, int page, const PGresult *res
     }
     if (node->found == NULL)
         node->found = acc_alloc((uint64_t)page * sizeof(*node->found));
-    struct provenance_link *link = &node->found[node->found_count++];
+    struct effects_row *link = &node->found[node->found_count++];
     memcpy(link->id, PQgetvalue(res, row, 1), 16);
     link->as_data = pg_get_bool(res, row, 2);
     link->as_friend = pg_get_bool(res, row, 3);
 }
 
-/*
- * Sends the question what of kind came of the nodes whose ids are in provenance->ids, behind the id
- * after.
- */
+/* Sends the question what of kind came of the nodes whose ids are in provenance->ids. */
 static bool follow_send(struct provenance *provenance, const struct kind *kind, int page,
-                        const uint8_t *after, struct acc_error *err)
+                        struct acc_error *err)
 {
     struct pg_args args = {0};
 
     pg_array(&args, PG_UUID_ARRAY, &provenance->ids);
-    pg_uuid(&args, after);
     pg_int8(&args, page + 1);
     return pg_send(provenance->pg, &provenance->follow[kind->index], &args, err);
 }
@@ -354,20 +357,11 @@ static bool follow_read(struct provenance *provenance, int first, int page, stru
     return true;
 }
 
-/* Whether facts of kind can stand behind the fact from which the page begins. */
-static bool is_wanted(const struct provenance *provenance, const struct kind *kind,
-                      const struct kind *from)
-{
-    return provenance->is_found[kind->index] && (from == NULL || kind->index >= from->index);
-}
-
 /* What came of the nodes first .. last-1, in one round trip. */
 static bool follow_level(struct provenance *provenance, int first, int last, int page,
-                         const uint8_t *after, struct acc_error *err)
+                         struct acc_error *err)
 {
-    static const uint8_t lowest[16];
     const struct catalog *catalog = provenance->catalog;
-    const struct kind *from = after == NULL ? NULL : catalog_by_tag(catalog, id_tag(after));
     struct acc_error later;
     bool ok = true;
 
@@ -377,36 +371,66 @@ static bool follow_level(struct provenance *provenance, int first, int last, int
         pg_array_add(&provenance->ids, provenance->nodes[n].id, 16);
     pg_array_end(&provenance->ids, 0);
     for (size_t k = 0; ok && k < catalog->count; k++)
-        if (is_wanted(provenance, catalog->kinds[k], from))
-            ok = follow_send(provenance, catalog->kinds[k], page,
-                             catalog->kinds[k] == from ? after : lowest, err);
+        if (provenance->is_found[k])
+            ok = follow_send(provenance, catalog->kinds[k], page, err);
     ok = ok && pg_sync(provenance->pg, err);
     for (size_t k = 0; ok && k < catalog->count; k++)
-        if (is_wanted(provenance, catalog->kinds[k], from))
+        if (provenance->is_found[k])
             ok = follow_read(provenance, first, page, err);
     return pg_finish(provenance->pg, ok ? err : &later) && ok;
 }
 
-static bool read_down(struct provenance *provenance, const uint8_t *id, int depth, int page,
-                      const uint8_t *after, struct acc_error *err)
+static bool follow_root(struct provenance *provenance, int page, const uint8_t *after,
+                        int64_t until_ms, struct acc_error *err)
 {
-    int first = 0;
+    struct effects effects = {provenance->pg, provenance->catalog, until_ms};
+    struct provenance_node *root = &provenance->nodes[0];
+    size_t count;
 
-    add_node(provenance, id, -1, 0);
-    for (int level = 0; level <= depth && first < provenance->count; level++) {
+    root->found = acc_alloc((uint64_t)page * sizeof(*root->found));
+    if (!effects_page(&effects, root->id, EFFECTS_OF_ALL, after, (size_t)page, root->found, &count,
+                      &root->has_more, err))
+        return false;
+    root->found_count = (int)count;
+    return true;
+}
+
+/* What was found of the nodes first .. last-1 becomes nodes where there is room. */
+static void add_found(struct provenance *provenance, int first, int last)
+{
+    for (int n = first; n < last; n++) {
+        struct provenance_node *node = &provenance->nodes[n];
+
+        node->is_followed = true;
+        provenance->link_count += node->found_count;
+        for (int i = 0; i < node->found_count; i++)
+            add_node(provenance, node->found[i].id, n, node->depth + 1);
+    }
+}
+
+/* How many of each of some nodes the answer has room for. */
+static int page_below(const struct provenance *provenance, int nodes, int page)
+{
+    int fit = (PROVENANCE_LINKS - provenance->link_count) / nodes;
+
+    return fit < 1 ? 1 : fit < page ? fit : page;
+}
+
+/* The levels behind the root's. */
+static bool read_below(struct provenance *provenance, int depth, int page, struct acc_error *err)
+{
+    int first = 1;
+
+    for (int level = 1; level <= depth && first < provenance->count; level++) {
         int last = provenance->count;
 
         if (!read_level(provenance, first, last, err))
             return false;
-        if (level < depth &&
-            !follow_level(provenance, first, last, page, level == 0 ? after : NULL, err))
-            return false;
-        for (int n = first; n < last && level < depth; n++) {
-            struct provenance_node *node = &provenance->nodes[n];
-
-            node->is_followed = true;
-            for (int i = 0; i < node->found_count; i++)
-                add_node(provenance, node->found[i].id, n, level + 1);
+        if (level < depth) {
+            if (!follow_level(provenance, first, last, page_below(provenance, last - first, page),
+                              err))
+                return false;
+            add_found(provenance, first, last);
         }
         first = last;
     }
@@ -414,8 +438,16 @@ static bool read_down(struct provenance *provenance, const uint8_t *id, int dept
 }
 
 bool provenance_down(struct provenance *provenance, const uint8_t *id, int depth, int page,
-                     const uint8_t *after, struct acc_error *err)
+                     const uint8_t *after, int64_t until_ms, struct acc_error *err)
 {
-    return read_found_kinds(provenance, err) && plan_once(provenance, err) &&
-           plan_again(provenance, read_down(provenance, id, depth, page, after, err), err);
+    add_node(provenance, id, -1, 0);
+    if (!read_found_kinds(provenance, err) || !read_level(provenance, 0, 1, err))
+        return false;
+    if (depth == 0)
+        return true;
+    if (!follow_root(provenance, page, after, until_ms, err))
+        return false;
+    add_found(provenance, 0, 1);
+    return plan_once(provenance, err) &&
+           plan_again(provenance, read_below(provenance, depth, page, err), err);
 }

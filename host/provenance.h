@@ -6,20 +6,15 @@
 #pragma once
 
 #include "base/buf.h"
+#include "effects.h"
 #include "kinds.h"
 #include "pg/pg.h"
 #include "rows.h"
 
 #define PROVENANCE_NODES 250   /* facts of one answer */
 #define PROVENANCE_FRIENDS 500 /* of one fact that are looked at */
+#define PROVENANCE_LINKS 100000 /* from facts to what came of them, of one answer */
 #define PROVENANCE_DEPTH_MAX 10000
-
-/* A fact that another one led to. */
-struct provenance_link {
-    uint8_t id[16];
-    bool as_data;
-    bool as_friend;
-};
 
 /* A fact of the answer. Each stands once, under the parent where it is nearest to the root. */
 struct provenance_node {
@@ -40,7 +35,7 @@ struct provenance_node {
     uint8_t *friends; /* 16 bytes each, owned */
     int friend_count; /* in friends */
     int64_t friend_total;
-    struct provenance_link *found; /* what came of it (down), owned; by kind and id */
+    struct effects_row *found; /* what came of it (down), owned; in the order of effects.h */
     int found_count;
     bool has_more; /* and there is more behind the last of them */
 };
@@ -50,6 +45,7 @@ struct provenance {
     const struct catalog *catalog;
     struct provenance_node *nodes; /* the root is the first */
     int count, limit;
+    int link_count; /* in found of all nodes */
     bool is_full; /* facts were left out because of the limit */
     int *table;   /* number + 1 by id */
     uint32_t table_mask;
@@ -76,11 +72,12 @@ bool provenance_has_indexes(struct provenance *provenance, bool *has,
                             struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Reads what came of the fact, depth steps on, at most page facts of each; those of the fact itself
- * behind the one with id after (NULL: from the first).
+ * Reads what came of the fact, depth steps on, at most page facts of each (fewer of those below it once PROVENANCE_LINKS
+ * run out, yet one); of the fact itself those behind the one with id after (NULL: from the first). until_ms is the
+ * session's statement_timeout. Errors as those of effects_page.
  */
 bool provenance_down(struct provenance *provenance, const uint8_t *id, int depth, int page,
-                     const uint8_t *after, struct acc_error *err) ACC_MUST_CHECK;
+                     const uint8_t *after, int64_t until_ms, struct acc_error *err) ACC_MUST_CHECK;
 
 /* The number of the node with this id, or -1. */
 int provenance_find(const struct provenance *provenance, const uint8_t *id);

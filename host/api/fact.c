@@ -106,7 +106,8 @@ static json_t *read_batch(struct pg *pg, const struct kind *kind, int64_t batch,
 static void add_member(struct buf *out, const json_t *object, const char *name)
 {
     const json_t *value = json_object_get(object, name);
-    char *text = value == NULL ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15);
+    char *text = value == NULL ? NULL : json_dumps(value, flags);
 
     buf_printf(out, ",\"%s\":%s", name, text == NULL ? "null" : text);
     free(text);
@@ -274,7 +275,7 @@ static bool add_effect(void *context, const struct explorer_fact *fact, struct a
                fact_id_text(fact->row->id), fact->kind->name);
     add_text(&answer->out, "label", label.data);
     buf_printf(&answer->out, ",\"role\":\"%s\",\"has_effects\":%s}",
-               row->is_friend ? "friend" : "data",
+               row->as_data ? "data" : "friend",
                answer->counts == NULL              ? "null"
                : answer->counts[answer->count] > 0 ? "true"
                                                    : "false");

@@ -54,7 +54,7 @@ static json_t *part_parameter(const struct path *path, const char *name)
         {"/facts/", "Id of the fact, or 4 or more of its first digits", "^[0-9a-fA-F-]{4,36}$"},
         {"/ingests/", "Number of the record", "^[0-9]+$"},
         {"/events/", "LIFECYCLE:FACTID; the first digits will do", "^[a-z][a-z0-9_]*:"},
-        {"/lifecycles/", "Name of the lifecycle", "^[a-z][a-z0-9_]*$"},
+        {"", "Name of the lifecycle", "^[a-z][a-z0-9_]*$"}, /* anything else */
     };
     size_t i = 0;
 

@@ -47,6 +47,7 @@ struct cli_example {
 };
 
 struct cli;
+struct buf;
 
 struct cli_command {
     const char *name;
@@ -113,6 +114,9 @@ int64_t cli_number(const struct cli *cli, const char *name,
 
 /* Adds an override as --set does. text is borrowed and checked; false: misuse, printed. */
 bool cli_set(struct cli *cli, const char *option, const char *text) ACC_MUST_CHECK;
+
+/* Appends the words of CLI_WORD as a sentence has them: "ndjson, csv or text". */
+void cli_add_choice(struct buf *out, const char *words);
 
 void cli_help(const struct cli_command *command, FILE *out);
 /* The list of commands and common options. */

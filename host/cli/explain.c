@@ -124,9 +124,10 @@ static int read_down(struct cli *cli, struct provenance *provenance, const uint8
     if (!has)
         cli_note(cli, "all facts are searched, one step down; accrete index explorer makes it "
                       "quick, at any depth");
-    if (provenance_down(provenance, id, depth, page, after, &err))
+    if (provenance_down(provenance, id, depth, page, after, cli_number(cli, "timeout", TIMEOUT_MS),
+                        &err))
         return CLI_DONE;
-    if (strcmp(err.sqlstate, "57014") == 0)
+    if (err.code == ACC_ELIMIT || strcmp(err.sqlstate, "57014") == 0)
         acc_fail(&err, ACC_ELIMIT,
                  "the time was up before all facts were searched; accrete index explorer makes it "
                  "quick, --timeout 5m gives it more time");
@@ -258,7 +259,9 @@ const struct cli_command cli_explain = {
         "explain goes on from. KIND may be left out before an ID.\n"
         "\n"
         "--down goes the other way: the facts whose first finding rests on this one, as its data\n"
-        "or as a friend; after accrete index explorer at once, however many there are.\n"
+        "or as a friend; after accrete index explorer at once, however many there are. Of each\n"
+        "kind first those that have it as their data, by id, then those that have it only as a\n"
+        "friend, as they lie in the table: about in the order in which they were found.\n"
         "\n"
         "--why-not runs a lifecycle again on the fact without writing anything: its outcome and\n"
         "reason, the friends it got, what it finds and whether that is known, time, and the error\n"
@@ -281,7 +284,7 @@ const struct cli_command cli_explain = {
             {"limit", 'n', CLI_COUNT, "N", .min = 1, .max = EXPLORER_PAGE_MAX,
              .help = "with --down: facts that came of each, 20 by default; with --why-not: "
                      "friends and finds listed"},
-            {"after", 0, CLI_TEXT, "ID", .help = "with --down: the page behind this fact"},
+            {"after", 0, CLI_TEXT, "ID", .help = "with --down: the page behind this fact, one of those that came of it"},
             {"why-not", 0, CLI_TEXT, "LIFECYCLE", .help = "runs this lifecycle on it"},
             {"json", 0, CLI_SWITCH, .help = "nested objects, with full ids"},
             {"dot", 0, CLI_SWITCH, .help = "for Graphviz; friends are dashed"},

@@ -34,7 +34,7 @@ static struct child child_at(const struct explain_drawing *drawing,
                              const struct provenance_node *node, int i)
 {
     if (drawing->is_down) {
-        const struct provenance_link *link = &node->found[i];
+        const struct effects_row *link = &node->found[i];
 
         return (struct child){link->id, !link->as_data    ? "as friend"
                                         : link->as_friend ? "as both"
@@ -174,7 +174,7 @@ static void add_found(struct explain_drawing *drawing, int n, json_t *one)
     json_t *found = json_array();
 
     for (int i = 0; i < node->found_count; i++) {
-        const struct provenance_link *link = &node->found[i];
+        const struct effects_row *link = &node->found[i];
         json_t *child = json_child(drawing, n, link->id);
 
         json_object_set_new(child, "as_data", json_boolean(link->as_data));

@@ -352,7 +352,9 @@ static int l_bind(lua_State *L)
 /* now() -> milliseconds */
 static int l_now(lua_State *L)
 {
-    lua_pushnumber(L, (double)(clock_us() / 1000));
+    int64_t now_ms = clock_us() / 1000;
+
+    lua_pushnumber(L, (lua_Number)now_ms);
     return 1;
 }
 

@@ -276,10 +276,10 @@ end
 
 -- Requests ------------------------------------------------------------------------------------------------------------
 
-local Methods = {}
+local Request = {}
 
 --- The body as JSON; what is none is answered by 400.
-function Methods:json()
+function Request:json()
   local ok, value = pcall(json.decode, self.body)
   if not ok then
     M.error(400, "bad_json", "%s", errors.is(value) and value.message or tostring(value))
@@ -288,7 +288,7 @@ function Methods:json()
 end
 
 --- All values of a parameter of the query, in order.
-function Methods:all(name)
+function Request:all(name)
   local list = {}
   local parameters = C.query(self.handle)
   for i = 1, #parameters, 2 do
@@ -319,12 +319,12 @@ function readers.headers(handle)
   })
 end
 
-local Request = {}
+local request_class = {}
 
-function Request.__index(self, key)
+function request_class.__index(self, key)
   local read = readers[key]
   if not read then
-    return Methods[key]
+    return Request[key]
   end
   local value = read(self.handle)
   rawset(self, key, value)
@@ -346,7 +346,7 @@ local function take(handle, number, values)
     handle = handle, route = route, parts = parts,
     thread = coroutine.create(body_of_thread),
     deadline_ms = C.now() + C.limit_ms(),
-  }, Request)
+  }, request_class)
   running[request] = true
   resume(request, route.handler, request)
 end

@@ -71,8 +71,8 @@ until_true saw "current true"
 until_true grep -q '^complaints' "$TMPDIR/seen"
 wait $browser || fail "the browser ended with $?: $(cat "$TMPDIR/browser.log")"
 exec {steps}>&-
-same "pages from elsewhere" "$(grep ^elsewhere "$TMPDIR/seen")" "elsewhere 127.0.0.1 opaque 0, failed, failed, failed
-elsewhere localhost opaque 0, failed, failed, failed"
+same "pages from elsewhere" "$(grep ^elsewhere "$TMPDIR/seen")" "elsewhere 127.0.0.1 failed, failed, failed, failed
+elsewhere localhost failed, failed, failed, failed"
 same "what they have written" "$(sql "SELECT count(*) FROM fact_note WHERE text = 'from elsewhere'") $(sql 'SELECT count(*) FROM fact_edge WHERE "from" = 7')" "0 0"
 same "complaints" "$(grep ^complaints "$TMPDIR/seen")" "complaints 0 "
 stop_host

@@ -118,14 +118,15 @@ stop_host
 ok
 
 check "a throttle that was set holds the rate, beats the module's, and is lifted"
-marks_app ', throttle = 100000'
-items 1 1
-fixpoint
+marks_app
+items 1 5000 # without a throttle: not held against it later
 start_api
+get "/wait?timeout_s=20"
+gives a.fixpoint true
 send PUT /lifecycles/item_marks/throttle '{"per_s":100,"reason":"slow"}'
 wanted 200
-sleep 2
-items 2 5000
+sleep 2 # obeyed within a second
+items 5001 10000
 before=$(sql "SELECT count(*) FROM fact_mark")
 sleep 3
 rate=$((($(sql "SELECT count(*) FROM fact_mark") - before) / 3))
@@ -139,12 +140,21 @@ wanted 200
 get "/wait?timeout_s=10"
 gives a.fixpoint true
 same "throttles set" "$(sql "SELECT count(*) FROM control")" 0
+module ', throttle = 20'
+send POST /reload '{"reason":"a throttle in the module"}'
+wanted 202
+send PUT /lifecycles/item_marks/throttle '{"per_s":100000,"reason":"quick"}'
+wanted 200
+items 10001 12000
+get "/wait?timeout_s=15" # the module's would take 100 s
+gives a.fixpoint true
+acc queue throttle item_marks none --reason again >/dev/null
 acc queue throttle item_marks 50 --reason again >/dev/null
 same "throttle set by the command" "$(sql "SELECT lifecycle || ' ' || per_s FROM control")" "1 50"
 acc queue throttle item_marks none --reason again >/dev/null
 same "throttles set" "$(sql "SELECT count(*) FROM control")" 0
-same "the audit" "$(sql "SELECT string_agg(act || ' ' || what || ': ' || result, ', ' ORDER BY id) FROM audit")" \
-    "queue throttle item_marks: 100/s over all workers, queue throttle item_marks: the module's holds, queue throttle item_marks: 50/s over all workers, queue throttle item_marks: the module's holds"
+same "the audit" "$(sql "SELECT string_agg(what || ': ' || result, ', ' ORDER BY id) FROM audit WHERE act = 'queue throttle'")" \
+    "item_marks: 100/s over all workers, item_marks: the module's holds, item_marks: 100000/s over all workers, item_marks: the module's holds, item_marks: 50/s over all workers, item_marks: the module's holds"
 stop_host
 ok
 
