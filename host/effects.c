@@ -193,7 +193,7 @@ struct paging {
     size_t limit;
     struct effects_row *rows;
     size_t count;
-    bool is_more; /* than limit */
+    bool is_more;            /* than limit */
     const struct kind *kind; /* of the cursor; NULL: from the first */
     bool is_in_friends;      /* the cursor lies in the second part */
     uint8_t after[16];

@@ -11,8 +11,8 @@
 #include "pg/pg.h"
 #include "rows.h"
 
-#define PROVENANCE_NODES 250   /* facts of one answer */
-#define PROVENANCE_FRIENDS 500 /* of one fact that are looked at */
+#define PROVENANCE_NODES 250    /* facts of one answer */
+#define PROVENANCE_FRIENDS 500  /* of one fact that are looked at */
 #define PROVENANCE_LINKS 100000 /* from facts to what came of them, of one answer */
 #define PROVENANCE_DEPTH_MAX 10000
 
@@ -46,8 +46,8 @@ struct provenance {
     struct provenance_node *nodes; /* the root is the first */
     int count, limit;
     int link_count; /* in found of all nodes */
-    bool is_full; /* facts were left out because of the limit */
-    int *table;   /* number + 1 by id */
+    bool is_full;   /* facts were left out because of the limit */
+    int *table;     /* number + 1 by id */
     uint32_t table_mask;
     struct pg_stmt *read, *follow; /* by kind->index, SQL owned */
     bool *is_found;                /* by kind->index: lifecycles have found facts of it */

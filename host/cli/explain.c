@@ -131,6 +131,9 @@ static int read_down(struct cli *cli, struct provenance *provenance, const uint8
         acc_fail(&err, ACC_ELIMIT,
                  "the time was up before all facts were searched; accrete index explorer makes it "
                  "quick, --timeout 5m gives it more time");
+    else if (err.code == ACC_EINPUT)
+        acc_fail(&err, ACC_EINPUT, "--after %s: wanted a fact that came of this one",
+                 log_quote(cli_value(cli, "after")));
     return cli_fail(cli, &err);
 }
 
@@ -284,7 +287,8 @@ const struct cli_command cli_explain = {
             {"limit", 'n', CLI_COUNT, "N", .min = 1, .max = EXPLORER_PAGE_MAX,
              .help = "with --down: facts that came of each, 20 by default; with --why-not: "
                      "friends and finds listed"},
-            {"after", 0, CLI_TEXT, "ID", .help = "with --down: the page behind this fact, one of those that came of it"},
+            {"after", 0, CLI_TEXT, "ID",
+             .help = "with --down: the page behind this fact, one of those that came of it"},
             {"why-not", 0, CLI_TEXT, "LIFECYCLE", .help = "runs this lifecycle on it"},
             {"json", 0, CLI_SWITCH, .help = "nested objects, with full ids"},
             {"dot", 0, CLI_SWITCH, .help = "for Graphviz; friends are dashed"},

@@ -116,6 +116,8 @@ const char *pg_get_text(const PGresult *res, int row, int column); /* NUL-termin
 bool pg_open(struct pg *pg, const char *conninfo, const char *schema, int64_t connect_timeout_ms,
              int64_t statement_timeout_ms, struct acc_error *err) ACC_MUST_CHECK;
 void pg_close(struct pg *pg);
+/* Gives up what pg_open_start began; pg_close does it too. */
+void pg_open_forget(struct pg *pg);
 
 /*
  * The same without waiting (but for the look-up of a host's name): pg_open_start, then pg_open_poll
@@ -172,6 +174,8 @@ bool pg_do(struct pg *pg, const char *sql, const struct pg_args *args,
 
 /* Fills err from a failed result, by its SQLSTATE; returns false. */
 bool pg_fail(struct acc_error *err, const PGresult *res, const PGconn *conn);
+/* What libpq says, in several lines, becomes one. */
+void pg_trim(char *text);
 /*
  * Whether the transient SQLSTATE classes 40, 08, 53, 57 or 23505 stand in err: try again for as
  * long as it takes.

@@ -307,6 +307,22 @@ http.get("/value", function(_, db)
   return { max = db:value("SELECT max(n) FROM fact_thing"), one = db:one("SELECT 1 AS a, 2 AS b"), role = db:value("SELECT current_user"),
     none = db:one("SELECT 1 WHERE false") == nil }
 end)
+http.get("/many_statements", function(_, db)
+  local sum = 0
+  for turn = 1, 2 do
+    for i = 1, 300 do
+      sum = sum + db:value("SELECT " .. i .. "::int8 * $1::int8", turn)
+    end
+  end
+  return tostring(sum)
+end)
+http.get("/star", function(_, db)
+  local columns = 0
+  for _ in pairs(db:query("SELECT * FROM meta LIMIT 1")[1]) do
+    columns = columns + 1
+  end
+  return tostring(columns)
+end)
 http.get("/by", function(req, db) return tostring(#db.thing:where { n = req.query.n }) end)
 LUA
 ingest thing <<'JSON'
@@ -330,6 +346,15 @@ wants /by?n=x '400 {"error":{"code":"bad_value",*'
 wants /query?n=1 '200 \[{"five":5,"n":1,"ns":\[1,2\],"t":"a"}\]'
 wants /query?n=x "200 \[\]"
 wants /value "200 {\"max\":9007199254740993,\"none\":true,\"one\":{\"a\":1,\"b\":2},\"role\":\"*_reader\"}"
+ok
+
+check "statements beyond those kept prepared work too, and one whose table has changed"
+wants /many_statements "200 135450"
+wants /star "200 2"
+sql "ALTER TABLE meta ADD COLUMN more int4 DEFAULT 7"
+wants /star "200 3"
+sql "ALTER TABLE meta DROP COLUMN more"
+wants /star "200 2"
 ok
 
 check "wrong look-ups name the route's line and what was meant"

@@ -144,7 +144,7 @@ get /hello "${as_read[@]}" -H 'X-Accrete-Role: admin' -H 'X-Accrete-Who: somebod
 gives a.who the-read
 gives 'tostring(a.authorization)' nil
 gives a.role read
-for header in "Bearer ${read%?}0" "bearer" "Bearer" "Bearer $read $read" "Basic $(printf %s "$read:" | base64 -w0)" "Token $read"; do
+for header in "Bearer ${read%?}x" "bearer" "Bearer" "Bearer $read $read" "Basic $(printf %s "$read:" | base64 -w0)" "Token $read"; do
     get /status -H "Authorization: $header"
     is_error 401 unauthorized
 done
@@ -230,12 +230,12 @@ done
 ok
 
 check "names that another site's DNS could have led a browser to are refused"
-for name in "evil.example" "127.0.0.1.evil.example" "localhost.evil.example:$port" "127.evil.example" "10.0.0.1" "[::1].evil.example" "0.0.0.0" "127.0.0.1@evil.example"; do
-    get /status -H "Host: $name"
+for host_name in "evil.example" "127.0.0.1.evil.example" "localhost.evil.example:$port" "127.evil.example" "10.0.0.1" "[::1].evil.example" "0.0.0.0" "127.0.0.1@evil.example"; do
+    get /status -H "Host: $host_name"
     [ "$code" = 400 ] || is_error 403 bad_host
 done
-for name in "localhost" "LOCALHOST:$port" "127.0.0.1" "127.0.0.1:$port" "127.1.2.3:80" "[::1]:$port"; do
-    get /status -H "Host: $name"
+for host_name in "localhost" "LOCALHOST:$port" "127.0.0.1" "127.0.0.1:$port" "127.1.2.3:80" "[::1]:$port"; do
+    get /status -H "Host: $host_name"
     wanted 200
 done
 get /hello -H 'Host: evil.example'
@@ -247,11 +247,11 @@ ok
 check "every answer has each safety header once"
 has_headers() # CURL-ARGUMENTS...
 {
-    local name
+    local header
 
     curl -s -m 10 -o /dev/null -D "$TMPDIR/head" "$@" || true
-    for name in content-security-policy x-content-type-options referrer-policy cross-origin-opener-policy cross-origin-resource-policy x-request-id; do
-        same "$name of $*" "$(grep -ic "^$name: " "$TMPDIR/head")" 1
+    for header in content-security-policy x-content-type-options referrer-policy cross-origin-opener-policy cross-origin-resource-policy x-request-id; do
+        same "$header of $*" "$(grep -ic "^$header: " "$TMPDIR/head")" 1
     done
     grep -qi "^content-security-policy: default-src 'none';.*frame-ancestors 'none'" "$TMPDIR/head" || fail "$*: $(cat "$TMPDIR/head")"
     ! grep -i '^server:' "$TMPDIR/head" | grep -q '[0-9]' || fail "the server tells its version"
@@ -306,6 +306,7 @@ ok "$(wc -l <"$TMPDIR/paths") paths"
 check "what looks like SQL is a value or a name that is not there"
 evil=("'; DROP TABLE fact_thing; --" '" OR 1=1 --' "thing'||pg_sleep(5)||'" 'thing; SELECT 1' '$1' '../../etc/passwd' "\\'; --" 'thing" UNION SELECT * FROM token --')
 before=$(sql "SELECT count(*) FROM fact_thing")
+lines=$(wc -l <"$app/host.log")
 for text in "${evil[@]}"; do
     encoded=$(printf %s "$text" | od -An -v -tx1 | tr -d '\n' | sed 's/ /%/g')
     for path in "/facts/$encoded" "/facts/$encoded/count" "/facts/$encoded.csv" "/facts/$encoded/$id" "/facts/thing/$encoded" "/lifecycles/$encoded" \
@@ -324,12 +325,12 @@ for text in "${evil[@]}"; do
         [[ $code = 200 || $code = 404 || $code = 400 ]] || fail "$query ($text): $code $(cat "$TMPDIR/answer")"
     done
     get "/facts/$encoded" -X POST -H 'Content-Type: application/json' --data-binary '{"n":1}'
-    wanted 404
-    post "{\"n\":8,\"word\":$(luajit -e 'io.write("\"", (arg[1]:gsub("[\\\"]", "\\%0")), "\"")' "$text")}"
+    [[ $code = 40[04] ]] || fail "POST ($text): $code $(cat "$TMPDIR/answer")"
+    post "{\"n\":8,\"word\":\"$(sed 's/[\\"]/\\&/g' <<<"$text")\"}"
     wanted 200
 done
 same "facts" "$(sql "SELECT count(*) FROM fact_thing")" $((before + ${#evil[@]}))
-! grep -q 'level=error' "$app/host.log" || { grep level=error "$app/host.log" | head -n 3 >&2 && fail "something reached the database that should not"; }
+! tail -n "+$((lines + 1))" "$app/host.log" | grep 'level=error' >&2 || fail "something reached the database that should not"
 ok
 
 check "a read that would take long is stopped by its limit, and others are answered meanwhile"

@@ -58,9 +58,9 @@ value()
 }
 
 # The answer took less than a time that only a scan or a mistake needs: not a measure of speed.
-quick() # MILLISECONDS COMMAND...
+quick() # MILLISECONDS COMMAND...; took is how many it took
 {
-    local most=$1 start took
+    local most=$1 start
 
     shift
     start=$(date +%s%3N)
@@ -405,7 +405,7 @@ return M
 LUA
 cat >"$app/lifecycles/spread.lua" <<'LUA'
 local M = { on = "hub", finds = { "spoke" }, monotone = true }
-function M.process_data(hub, found) for i = 1, 50000 do found.spoke(nil, hub.n, i) end end
+function M.process_data(hub, found) for i = 1, 100000 do found.spoke(nil, hub.n, i) end end
 return M
 LUA
 cat >"$app/lifecycles/turn.lua" <<'LUA'
@@ -423,23 +423,65 @@ on index explorer --quiet && done_with
 quick 5000 explain step n=10000 --depth 10000 && done_with
 lines 251
 prints "cut off here"
+chain_up=$took
 quick 5000 explain "$(grep -o '[0-9a-f]\{32\}' "$TMPDIR/out" | head -n 1)" --depth 10000 --json && done_with
-quick 10000 explain step n=1 --down --depth 10000 && done_with
+quick 5000 explain step n=1 --down --depth 10000 && done_with
 lines 251
+chain_down=$took
+quick 5000 facts rim --order newest -f i~gt~10 --ndjson && done_with
+lines 20
+ok "10,000 steps: $chain_up ms up, $chain_down ms down"
+
+# The hub is the data of each spoke and a friend of each rim.
+check pages_of_consequences_hold_all_of_them_once_as_data_and_as_friend
 quick 5000 explain hub n=7 --down && done_with
 lines 22
 prints "more: --after"
 after=()
-found=0
+: >"$TMPDIR/found"
 while :; do
-    quick 20000 explain hub n=7 --down -n 10000 --json "${after[@]}" && done_with
-    found=$((found + $(value "#json.found")))
+    quick 10000 explain hub n=7 --down -n 9999 --json "${after[@]}" && done_with
+    value "(function()
+        for _, one in ipairs(json.found) do
+            io.write(one.kind, ' ', one.id, ' ', tostring(one.as_data), ' ', tostring(one.as_friend), '\n')
+        end
+        return ''
+    end)()" | sed '/^$/d' >>"$TMPDIR/found"
     [ "$(value json.is_more)" = true ] || break
     after=(--after "$(value json.last)")
 done
-same "consequences" $found 100000
-quick 5000 facts rim --order newest -f i~gt~10 --ndjson && done_with
-lines 20
+same "consequences, each once" "$(sort -u "$TMPDIR/found" | wc -l) $(wc -l <"$TMPDIR/found")" "200000 200000"
+same "kinds and roles" "$(cut -d' ' -f1,3- "$TMPDIR/found" | sort | uniq -c | sed 's/^ *//')" "100000 rim false true
+100000 spoke true false"
+times=()
+for row in 1 100 50000 99990; do
+    for kind in spoke rim; do
+        id=$(grep "^$kind" "$TMPDIR/found" | sed -n "${row}s/^[a-z]* \([0-9a-f]*\).*/\1/p")
+        quick 5000 explain hub n=7 --down --json --after "$id" && done_with
+        same "the fact behind row $row" "$(value json.found[1].id)" \
+            "$(grep -A 1 "$id" "$TMPDIR/found" | sed -n '2s/^[a-z]* \([0-9a-f]*\).*/\1/p')"
+        times+=("$took")
+    done
+done
+on explain hub n=7 --down --after "$(acc facts step -n 1 --fields _id --csv | tail -n 1)" && failed 1 "wanted a fact that came of this one"
+on explain hub n=7 --down --after 10ab10ab10ab10ab10ab10ab10ab10ab && failed 1 "10ab10ab"
+quick 5000 explain hub n=7 --down --depth 3 --after "$id" && done_with
+prints "as data   rim"
+ok "pages from all over: ${times[*]} ms"
+
+check an_answer_has_a_bounded_number_of_consequences
+sql "INSERT INTO fact_spoke (_id, hub, i, _batch, _data) SELECT (substr(replace(s._id::text, '-', ''), 1, 8) ||
+        substr(md5(r._id::text || n), 1, 24))::uuid, 8, 0, 0, r._id
+    FROM (SELECT _id FROM fact_spoke LIMIT 1) s, (SELECT _id FROM fact_rim ORDER BY ctid LIMIT 400) r, generate_series(1, 400) n" >/dev/null
+quick 20000 explain hub n=7 --down --depth 2 -n 400 --json && done_with
+json "(function()
+    local n, more = #json.found, 0
+    for _, rim in ipairs(json.found) do
+        n = n + #rim.found
+        more = more + (rim.is_more and 1 or 0)
+    end
+    return n .. ' ' .. more
+end)()" "100000 400"
 ok
 
 finish
