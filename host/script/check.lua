@@ -126,7 +126,7 @@ end
 check.text_of, check.line_at, check.locate, check.problem = text_of, line_at, locate, problem
 check.has_error, check.did_you_mean, check.parse = has_error, did_you_mean, parse
 
-for _, part in ipairs({ "code", "facts", "run", "sample", "grow" }) do
+for _, part in ipairs({ "code", "facts", "run", "sample", "real", "grow" }) do
   host.part("check_" .. part)(check)
 end
 

@@ -1,10 +1,13 @@
---- Samples: a lifecycle's examples and real facts; for each, that order and repetition change nothing, and that more
+--- Samples: a lifecycle's examples; for each, as for real facts, that order and repetition change nothing, and that more
 --- friends never mean fewer finds.
 local check = ...
 
 local problem, locate = check.problem, check.locate
 
-local SHUFFLES, SUBSETS, FRIENDS_MAX = 6, 12, 200
+local SHUFFLES, SUBSETS = 6, 12
+
+--- Friends of one event that are looked at.
+check.FRIENDS_MAX = 200
 
 -- The same draws every time, whatever the app does with math.random.
 local seed = 12345
@@ -12,6 +15,8 @@ local function draw(n)
   seed = (seed * 16807) % 2147483647
   return seed % n + 1
 end
+
+check.draw = draw
 
 local function shuffled(list)
   local out = { unpack(list) }
@@ -139,7 +144,7 @@ end
 --- Probes one event: data and what load_friends returned. is_made_up: no example or database has these friends.
 function check.probe(lifecycle, fact, friends, whole, is_made_up)
   local n, largest = count_of(friends)
-  if whole.outcome ~= "done" and whole.outcome ~= "late" or largest > FRIENDS_MAX then
+  if whole.outcome ~= "done" and whole.outcome ~= "late" or largest > check.FRIENDS_MAX then
     return
   end
   if whole.outcome == "done" and not check_repeat(lifecycle, fact, friends, whole) then
@@ -415,101 +420,5 @@ function check.sample_examples(lifecycle)
   table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
   for _, name in ipairs(names) do
     sample(lifecycle, name, examples[name])
-  end
-end
-
--- Real facts ----------------------------------------------------------------------------------------------------------
-
-local text = require("accrete.text")
-
-local function raw_uuid(value)
-  return text.unhex((value:gsub("-", "")))
-end
-
-local function from_sql(field, value)
-  if value == nil or field.type ~= "uuid" then
-    return value
-  elseif not field.is_array then
-    return raw_uuid(value)
-  end
-  local list = {}
-  for i, one in ipairs(value) do
-    list[i] = raw_uuid(one)
-  end
-  return list
-end
-
-local function columns_of(kind, db)
-  local columns = {}
-  for i, field in ipairs(kind.fields) do
-    columns[i] = db.quote(field.name)
-  end
-  return table.concat(columns, ", ")
-end
-
-local function facts_of(kind, rows)
-  local list = {}
-  for i, row in ipairs(rows) do
-    local values = {}
-    for _, field in ipairs(kind.fields) do
-      values[field.name] = from_sql(field, row[field.name])
-    end
-    list[i] = check.make_fact(kind, values)
-    list[i].id = raw_uuid(row._id)
-  end
-  return list
-end
-
-local sql_types = { bytes = "bytea", json = "text" }
-
---- Look-ups in the database, at most FRIENDS_MAX facts each: any part of the friends is a sample.
-local function source_of(db)
-  return function(kind, conditions)
-    local parts, values = {}, {}
-    for i, c in ipairs(conditions) do
-      local list = {}
-      for k, one in ipairs(c.list) do
-        list[k] = c.field.type == "uuid" and type(one) == "string" and text.hex(one) or one
-      end
-      local sql_type = sql_types[c.field.type] or c.field.type
-      local name = db.quote(c.field.name)
-      values[i] = list
-      if c.has then
-        parts[i] = ("%s && $%d::%s[]"):format(name, i, sql_type)
-      elseif c.field.is_array then
-        values[i] = list[1]
-        parts[i] = ("%s = $%d::%s[]"):format(name, i, sql_type)
-      else
-        parts[i] = ("%s = ANY($%d::%s[])"):format(name, i, sql_type)
-      end
-    end
-    return facts_of(kind, db.query(("SELECT _id, %s FROM %s%s%s LIMIT %d"):format(columns_of(kind, db),
-      db.quote("fact_" .. kind.name), #parts > 0 and " WHERE " or "", table.concat(parts, " AND "), FRIENDS_MAX),
-      unpack(values)))
-  end
-end
-
---- The real facts that were probed, for check.grow.
-check.real_facts = {}
-
---- Probes up to host.facts real facts, from a place that is drawn.
-function check.sample_facts(lifecycle)
-  local db = require("accrete.db")
-  local kind = check.kinds[lifecycle.on]
-  local table_name = db.quote("fact_" .. kind.name)
-  local start = ("%04x%04x-0000-0000-0000-000000000000"):format(draw(65536) - 1, 0)
-  local sql = ("(SELECT _id, %s FROM %s WHERE _id >= $1::uuid ORDER BY _id LIMIT %d) UNION ALL "
-    .. "(SELECT _id, %s FROM %s WHERE _id < $1::uuid ORDER BY _id LIMIT %d) LIMIT %d"):format(columns_of(kind, db),
-    table_name, check.host.facts, columns_of(kind, db), table_name, check.host.facts, check.host.facts)
-  for _, fact in ipairs(facts_of(kind, db.query(sql, start))) do
-    table.insert(check.real_facts, fact)
-    local run = check.run(lifecycle, fact, source_of(db))
-    if run.outcome == "done" or run.outcome == "late" or run.outcome == "early" then
-      check.sampled[lifecycle.name].facts = check.sampled[lifecycle.name].facts + 1
-      if run.friends then
-        check.probe(lifecycle, fact, run.friends, run)
-      end
-    end
-    check.forget_rows()
   end
 end
