@@ -114,7 +114,8 @@ local function read_modules(file)
     local place = text:find("require%s*%(?%s*[\"']" .. module:gsub("%.", "%%.") .. "[\"']")
     if place then
       problem("error", "look-up", file, check.line_at(text, place), module .. " in a lifecycle",
-        "look up by the first argument of load and load_friends (db.KIND:where, db:query), find by the last one of process_data")
+        "look up by the first argument of load and load_friends (db.KIND:where, db:query), find by the last one of "
+          .. "process_data")
     end
   end
 end

@@ -1,5 +1,5 @@
---- Samples: a lifecycle's examples; for each, as for real facts, that order and repetition change nothing, and that more
---- friends never mean fewer finds.
+--- Samples: a lifecycle's examples; for each, as for real facts, that order and repetition change nothing, and that
+--- more friends never mean fewer finds.
 local check = ...
 
 local problem, locate = check.problem, check.locate
