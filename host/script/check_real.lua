@@ -78,6 +78,9 @@ function check.sample_facts(lifecycle)
   local db = require("accrete.db")
   local kind = check.kinds[lifecycle.on]
   local table_name = db.quote("fact_" .. kind.name)
+  if db.value("SELECT to_regclass($1::text)::text", table_name) == nil then
+    return -- nothing of the kind has come yet
+  end
   local start = ("%04x%04x-0000-0000-0000-000000000000"):format(check.draw(65536) - 1, 0)
   local sql = ("(SELECT _id, %s FROM %s WHERE _id >= $1::uuid ORDER BY _id LIMIT %d) UNION ALL "
     .. "(SELECT _id, %s FROM %s WHERE _id < $1::uuid ORDER BY _id LIMIT %d) LIMIT %d"):format(columns_of(kind, db),

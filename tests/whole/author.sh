@@ -52,6 +52,8 @@ check "a new app runs at once, and its fixpoint is explained"
 fresh
 examine --strict
 same "exit code of check" $code 0
+examine --facts 5
+same "exit code of check --facts without any fact" $code 0
 acc ingest --quiet parent --format csv "$app/parents.csv"
 fixpoint
 same ancestors "$(acc dump --quiet --kind ancestor | wc -l)" 16
