@@ -417,7 +417,7 @@ static json_t *graph_life(const struct graph *graph, const struct life *life)
         counts[c] = llround(count_of(graph, life, (enum count)c));
     return json_pack(
         "{s:s, s:I, s:o, s:o, s:I, s:I, s:I, s:o}", "name", life->name, "done",
-        (json_int_t)llround(done_of(graph, life)), "done_per_s",
+        (json_int_t)round(done_of(graph, life)), "done_per_s",
         figures_number(rates_per_s(graph->figures->rates, recent_done(graph->figures, life->id))),
         "outcomes", outcomes_json(counts), "failed", (json_int_t)counts[COUNT_FAILED], "queued",
         (json_int_t)(life->in_packets + life->delayed), "dead", (json_int_t)life->dead, "p95_ms",

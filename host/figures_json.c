@@ -2,6 +2,7 @@
 #include "figures.h"
 
 #include "base/clock.h"
+#include "base/process.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -206,24 +207,6 @@ json_t *figures_status(const struct figures *figures)
 
 /* Workers */
 
-/* Resident memory of a process of this machine; 0: unknown. */
-static int64_t resident_bytes(int32_t pid)
-{
-    char path[40];
-    long long pages = 0;
-    long long resident = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%lld %lld", &pages, &resident) !=
-        2) /* NOLINT(cert-err34-c): the kernel wrote it */
-        resident = 0;
-    fclose(file);
-    return resident * sysconf(_SC_PAGESIZE);
-}
-
 static double epoch_events_per_s(const struct figures *figures, const char *host, int32_t pid)
 {
     const struct database *database = &figures->database;
@@ -276,7 +259,7 @@ static json_t *local_worker(const struct figures *figures, size_t number, const 
                      (int)(slot->is_quarantine != 0), "batch", batch_json(figures, slot),
                      "events_per_s", figures_number(epoch_events_per_s(figures, host, slot->pid)),
                      "restarts", (json_int_t)slot->deaths, "last_exit", json_null(), "rss_bytes",
-                     json_integer(resident_bytes(slot->pid)), "lua_bytes", json_null(), "up_s",
+                     json_integer(process_resident(slot->pid)), "lua_bytes", json_null(), "up_s",
                      (json_int_t)((now_us - slot->started_us) / 1000000), "heard_ms",
                      (json_int_t)((now_us - heard_us[number]) / 1000));
 }

@@ -299,9 +299,9 @@ bool schema_become(struct pg *pg, const char *schema, const char *role, struct a
 
     schema_role_name(schema, role, name);
     pg_text(&args, name);
-    PGresult *res = pg_exec(
-        pg, "SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(rolname, 'MEMBER')", &args,
-        err);
+    PGresult *res =
+        pg_exec(pg, "SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(rolname, 'MEMBER')",
+                &args, err);
     if (res == NULL)
         return false;
     bool is_there = PQntuples(res) > 0;

@@ -23,7 +23,7 @@ struct worker_options {
     const char *native_dir;
     struct page *page;
     int slot;
-    const int *wake_fds; /* eventfd of each slot */
+    const int *wake_fds;     /* eventfd of each slot */
     struct metrics *metrics; /* the board's, which all processes of the host share; NULL: none */
     bool is_quarantine;
 };

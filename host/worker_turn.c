@@ -203,13 +203,19 @@ static bool park_send(struct turn *turn, size_t *results, struct acc_error *err)
                "VALUES ($1::int2, $2::uuid, $3::int2, CASE WHEN $7::int4 <= 1 THEN 'dead' ELSE "
                "'delayed' END, 1, $4::text, $5::text, "
                "$6::int4, now(), now(), now() + $8::int8 * interval '1 ms', "
-               "jsonb_build_array(" PARKED_ATTEMPT("1", "$4", "$9", "$6", "$10") ")) "
-               "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, error = "
-               "excluded.error, trace = excluded.trace, history = " PARKED_WITH(
-                   PARKED_ATTEMPT("p.attempts + 1", "$4", "$9", "$6", "$10"), "p.history") ", "
-               "generation = excluded.generation, last_at = now(), "
-               "state = CASE WHEN p.attempts + 1 >= $7::int4 THEN 'dead' ELSE 'delayed' END, "
-               "ready_at = now() + $8::int8 * (2 ^ least(p.attempts, 16)) * interval '1 ms'"};
+               "jsonb_build_array(" PARKED_ATTEMPT(
+                   "1", "$4", "$9", "$6",
+                   "$10") ")) "
+                          "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, "
+                          "error = "
+                          "excluded.error, trace = excluded.trace, history = " PARKED_WITH(
+                              PARKED_ATTEMPT("p.attempts + 1", "$4", "$9", "$6", "$10"),
+                              "p.history") ", "
+                                           "generation = excluded.generation, last_at = now(), "
+                                           "state = CASE WHEN p.attempts + 1 >= $7::int4 THEN "
+                                           "'dead' ELSE 'delayed' END, "
+                                           "ready_at = now() + $8::int8 * (2 ^ least(p.attempts, "
+                                           "16)) * interval '1 ms'"};
     struct worker *worker = turn->worker;
     struct batch *batch = worker->batch;
 

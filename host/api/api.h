@@ -57,7 +57,7 @@ struct api {
     const char *native_dir, *modules_dir; /* of the generation */
     struct http_server *server;
     struct token_set *tokens; /* front only: as the board had them last */
-    struct intake *intake; /* front only */
+    struct intake *intake;    /* front only */
     const char *query_socket,
         *routes_socket; /* front only; routes_socket NULL: the app has no routes */
     struct pg *

@@ -270,8 +270,10 @@ static void waiter_closed(void *context)
 
 static void waiter_tell(struct waiter *waiter, bool is_fixpoint)
 {
-    char *text = json_dumps(wait_json(is_fixpoint), JSON_COMPACT);
+    json_t *json = wait_json(is_fixpoint);
+    char *text = json_dumps(json, JSON_COMPACT);
 
+    json_decref(json);
     http_stream_send(waiter->stream, text, strlen(text), true);
     free(text);
 }

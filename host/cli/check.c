@@ -1,10 +1,14 @@
 /* accrete check: what is wrong with an app, with file, line and the way out. */
 #include "cli/commands.h"
+#include "indexes.h"
 #include "native.h"
+#include "schema_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define LOOK_MS 1000 /* for a database that nobody asked for */
 
 struct check {
     struct cli *cli;
@@ -90,6 +94,93 @@ static bool build_native(struct check *check, json_t *problems)
     return ok;
 }
 
+/* The look-ups that lifecycles declare against the database's indexes */
+
+static bool has_table(const json_t *indexes, const char *kind)
+{
+    size_t i;
+    json_t *one;
+
+    json_array_foreach(indexes, i, one)
+    {
+        if (strcmp(text(one, "kind"), kind) == 0 && strcmp(text(one, "purpose"), "id") == 0)
+            return true;
+    }
+    return false;
+}
+
+static const char *state_of(const json_t *indexes, const char *name)
+{
+    size_t i;
+    json_t *one;
+
+    json_array_foreach(indexes, i, one)
+    {
+        if (strcmp(text(one, "name"), name) == 0)
+            return text(one, "state");
+    }
+    return "missing";
+}
+
+/* A hint when the index of the look-up is not there or no good: the app itself is not wrong. */
+static void compare_index(const json_t *indexes, const struct kind *kind, const struct shape *shape,
+                          json_t *problems)
+{
+    struct buf unused = {0};
+    char name[64];
+
+    if (schema_index(kind, shape, name, &unused) && strcmp(state_of(indexes, name), "valid") != 0) {
+        struct buf fields = {0};
+
+        for (size_t i = 0; i < shape->count; i++)
+            buf_printf(&fields, "%s%s", i == 0 ? "" : ", ", kind->fields[shape->fields[i]].name);
+        char *file = acc_format("kinds/%s.lua", kind->name);
+        char *words = acc_format("in the database the index %s of look-ups by %s is %s: each of "
+                                 "them reads all facts of the kind",
+                                 name, fields.data, state_of(indexes, name));
+        json_array_append_new(
+            problems,
+            json_pack("{s:s, s:s, s:s, s:i, s:s, s:s}", "level", "hint", "rule", "index", "file",
+                      file, "line", 1, "text", words, "fix",
+                      "accrete schema apply builds it, and so does the next accrete run"));
+        free(words);
+        free(file);
+        buf_clear(&fields);
+    }
+    buf_clear(&unused);
+}
+
+/* For --facts there is a session; else a database that runs is looked at, and none is started or waited for. */
+static bool can_look(struct check *check)
+{
+    int64_t *timeout_ms = &check->app.settings.database.connect_timeout_ms;
+    struct acc_error ignored;
+
+    if (check->has_session)
+        return true;
+    if (!app_has_server(&check->app) && app_lock_holder(&check->app) == 0)
+        return false;
+    *timeout_ms = *timeout_ms > LOOK_MS ? LOOK_MS : *timeout_ms;
+    check->has_session = session_open(&check->session, &check->app, &ignored);
+    return check->has_session;
+}
+
+static void compare_indexes(struct check *check, const struct catalog *catalog, json_t *problems)
+{
+    struct acc_error ignored;
+
+    if (catalog->count == 0 || !can_look(check))
+        return;
+    json_t *indexes = indexes_list(&check->session.pg, catalog, &ignored);
+    for (size_t k = 0; indexes != NULL && k < catalog->count; k++) {
+        const struct kind *kind = catalog->kinds[k];
+
+        for (size_t s = 0; s < kind->shape_count && has_table(indexes, kind->name); s++)
+            compare_index(indexes, kind, &kind->shapes[s], problems);
+    }
+    json_decref(indexes);
+}
+
 /* Running it */
 
 static bool connect(struct check *check, int *exit_code)
@@ -129,15 +220,16 @@ static bool examine(struct check *check, int *exit_code)
     if (script != NULL && check->has_session)
         script_set_database(script, check->session.conninfo, check->app.schema);
     bool ok = script != NULL && script_check(script, &program, can_load, facts, &report, &err);
-    script_free(script);
     if (ok) {
         check->report = json_loads(report, 0, NULL);
         json_array_extend(problems, problems_of(check));
+        compare_indexes(check, &program.catalog, problems);
         json_object_set(check->report, "problems", problems);
         count(check);
     } else {
         *exit_code = cli_fail(check->cli, &err);
     }
+    script_free(script);
     free(report);
     json_decref(problems);
     free(native);
@@ -238,7 +330,8 @@ const struct cli_command cli_check = {
         "the examples say and only what `finds` declares, whether order and repetition change\n"
         "nothing, whether more friends never mean fewer finds (`monotone`), whether a cycle of\n"
         "lifecycles ends. Nothing is written. Errors exit with 1; warnings, and lifecycles that\n"
-        "are not sampled, with --strict only.",
+        "are not sampled, with --strict only. Where the app's database can be reached, hints say\n"
+        "which look-ups have no valid index there.",
     .options =
         (const struct cli_option[]){
             {"facts", 0, CLI_COUNT, "N", .min = 0, .max = 10000,

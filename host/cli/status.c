@@ -1,6 +1,7 @@
 /* accrete status: how far it is, what failed, who works. */
 #include "cli/status.h"
 #include "base/clock.h"
+#include "base/process.h"
 #include "cli/commands.h"
 #include "cli/work.h"
 #include "page.h"
@@ -9,7 +10,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define DEAD_SHOWN 20
 #define NAME_WIDTH 20
@@ -177,22 +177,6 @@ static json_t *worker_of(const struct page_slot *slot, json_t *names)
                      is_running ? (double)(now_us - slot->batch_started_us) / 1e6 : 0.0);
 }
 
-/* Resident memory of a process. */
-static int64_t rss_of(pid_t pid)
-{
-    char path[64];
-    long long pages = 0;
-
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%*s %lld", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return pages * sysconf(_SC_PAGESIZE);
-}
-
 static json_t *services_of(const struct page *page)
 {
     json_t *list = json_array();
@@ -202,10 +186,10 @@ static json_t *services_of(const struct page *page)
 
         if (service->pid != 0)
             json_array_append_new(
-                list,
-                json_pack("{s:s, s:i, s:i, s:b, s:I}", "role", page_role_name(service->role), "pid",
-                          (int)service->pid, "generation", (int)service->generation, "ready",
-                          (int)service->is_ready, "rss_bytes", (json_int_t)rss_of(service->pid)));
+                list, json_pack("{s:s, s:i, s:i, s:b, s:I}", "role", page_role_name(service->role),
+                                "pid", (int)service->pid, "generation", (int)service->generation,
+                                "ready", (int)service->is_ready, "rss_bytes",
+                                (json_int_t)process_resident(service->pid)));
     }
     return list;
 }

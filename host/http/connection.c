@@ -10,8 +10,7 @@
 
 #define SWEEP_MS_MAX 1000
 #define SWEEP_DRAINING_MS 50
-#define NEXT_REQUEST_MS                                                                            \
-    250 /* how long a draining server waits for another request of a connection */
+#define NEXT_REQUEST_MS 250 /* a draining server waits so long for one on a connection */
 #define FIRST_REQUEST_MS 1000
 
 static void on_input(h2o_socket_t *socket, const char *error);

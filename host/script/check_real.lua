@@ -85,7 +85,13 @@ function check.sample_facts(lifecycle)
   local sql = ("(SELECT _id, %s FROM %s WHERE _id >= $1::uuid ORDER BY _id LIMIT %d) UNION ALL "
     .. "(SELECT _id, %s FROM %s WHERE _id < $1::uuid ORDER BY _id LIMIT %d) LIMIT %d"):format(columns_of(kind, db),
     table_name, check.host.facts, columns_of(kind, db), table_name, check.host.facts, check.host.facts)
-  for _, fact in ipairs(facts_of(kind, db.query(sql, start))) do
+  local ok, rows = pcall(db.query, sql, start)
+  if not ok then
+    check.problem("error", "real", "kinds/" .. kind.name .. ".lua", 1, "the database has it otherwise: "
+      .. rows.message, "accrete schema plan says what differs, and the way out")
+    return
+  end
+  for _, fact in ipairs(facts_of(kind, rows)) do
     table.insert(check.real_facts, fact)
     local run = check.run(lifecycle, fact, source_of(db))
     if run.outcome == "done" or run.outcome == "late" or run.outcome == "early" then

@@ -158,6 +158,29 @@ same "the audit" "$(sql "SELECT string_agg(what || ': ' || result, ', ' ORDER BY
 stop_host
 ok
 
+check "who asks behind a reload's answer meets the new modules"
+marks_app
+mkdir "$app/routes"
+route() # NUMBER
+{
+    echo "require('accrete.http').get('/number', function() return '$1' end)" >"$app/routes/number.lua"
+}
+start_api
+for n in 1 2 3 4; do
+    route "$n"
+    if [ $((n % 2)) = 0 ]; then
+        acc reload >/dev/null 2>&1
+    else
+        send POST /reload "{\"reason\":\"number $n\"}"
+        wanted 202
+    fi
+    get /number
+    wanted 200
+    same "the route" "$(cat "$TMPDIR/answer")" "$n"
+done
+stop_host
+ok
+
 check "a reload takes up a good module and refuses a broken one with file and line"
 marks_app
 items 1 5

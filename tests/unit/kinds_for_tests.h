@@ -52,21 +52,15 @@ static struct kind *fixture_kind(struct catalog *catalog, const char *name,
     return kind;
 }
 
-static int fixture_setup(void **state)
+/* With these fields of the second kind. */
+static inline int fixture_of(void **state, const char *name, const char *const (*fields)[2])
 {
     static const char *const edge[][2] = {{"from", "int8!"}, {"to", "int8!"}, {NULL, NULL}};
     static const char *const book[][2] = {{"title", "text!"}, {"body", "text!"}, {NULL, NULL}};
-    static const char *const all[][2] = {
-        {"b", "bool!"},      {"i", "int8!"},    {"f", "float8!"},   {"t", "text!"},
-        {"y", "bytes!"},     {"u", "uuid!"},    {"j", "json"},      {"n", "int8?"},
-        {"s", "text?"},      {"d", "float8?"},  {"is", "int8[]?"},  {"ts", "text[]?"},
-        {"fs", "float8[]?"}, {"bs", "bool[]?"}, {"ys", "bytes[]?"}, {"us", "uuid[]?"},
-        {"js", "json[]?"},   {"m", "json?"},    {NULL, NULL},
-    };
     struct fixture *fixture = calloc(1, sizeof(*fixture));
 
     fixture->edge = fixture_kind(&fixture->catalog, "edge", edge);
-    fixture->all = fixture_kind(&fixture->catalog, "every", all);
+    fixture->all = fixture_kind(&fixture->catalog, name, fields);
     fixture->book = fixture_kind(&fixture->catalog, "book", book);
     heap_init(&fixture->heap, 0);
     for (size_t k = 0; k < fixture->catalog.count; k++)
@@ -75,6 +69,19 @@ static int fixture_setup(void **state)
                                              fixture, VALUE_BYTES};
     *state = fixture;
     return 0;
+}
+
+static inline int fixture_setup(void **state)
+{
+    static const char *const all[][2] = {
+        {"b", "bool!"},      {"i", "int8!"},    {"f", "float8!"},   {"t", "text!"},
+        {"y", "bytes!"},     {"u", "uuid!"},    {"j", "json"},      {"n", "int8?"},
+        {"s", "text?"},      {"d", "float8?"},  {"is", "int8[]?"},  {"ts", "text[]?"},
+        {"fs", "float8[]?"}, {"bs", "bool[]?"}, {"ys", "bytes[]?"}, {"us", "uuid[]?"},
+        {"js", "json[]?"},   {"m", "json?"},    {NULL, NULL},
+    };
+
+    return fixture_of(state, "every", all);
 }
 
 static int fixture_teardown(void **state)

@@ -380,7 +380,7 @@ static void processes_make_and_add_at_once_and_nothing_is_lost(void **state)
 
         snprintf(route, sizeof(route), "/%d", i);
         check_number(metric_value(get(metrics, &requests, route, "200")),
-                     CHILDREN * TIMES / SERIES);
+                     (double)(CHILDREN * TIMES) / SERIES);
     }
     assert_int_equal(metric_count(get(metrics, &duration, "/", NULL)), CHILDREN * TIMES);
     check_number(metric_value(get(metrics, &duration, "/", NULL)), CHILDREN * TIMES * 0.5);

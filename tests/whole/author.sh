@@ -63,6 +63,36 @@ grep -q Eve "$TMPDIR/explained" || fail "explain names no Eve"
 examine --strict --facts 20
 same "exit code of check --facts" $code 0
 [[ $said == *"real facts"* ]] || fail "no real facts were sampled: $said"
+echo 'return { fields = { { "elder", "text" }, { "younger", "text" } }, nullable = { { "age", "int8" } } }' | put kinds/ancestor.lua
+examine --facts 5
+same "exit code of check --facts of a kind that has changed" $code 1
+[[ $said == *'kinds/ancestor.lua:1: error: the database has it otherwise: column "age" does not exist'* ]] || fail "$said"
+ok
+
+check "look-ups without a valid index in the database are told, and how they get one"
+fresh
+acc ingest --quiet parent --format csv "$app/parents.csv"
+fixpoint
+examine --strict
+[[ $said != *" index "* ]] || fail "a complaint about indexes that are there: $said"
+index=$(sql "SELECT min(indexname) FROM pg_indexes WHERE schemaname = '$schema' AND indexname LIKE 'ix\_%'")
+for state in missing invalid; do
+    if [ $state = missing ]; then
+        sql "DROP INDEX $index"
+    else
+        sql "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '$index'::regclass"
+    fi
+    examine --strict
+    same "exit code of check" $code 0
+    [[ $said == *"kinds/"*".lua:1: hint: in the database the index $index of look-ups by "*" is $state: "*"accrete schema apply"* ]] ||
+        fail "the index is $state: $said"
+    acc schema apply >/dev/null 2>&1 || fail "schema apply"
+    examine --strict
+    [[ $said != *" index "* ]] || fail "a complaint about an index that was built again: $said"
+done
+settings+=(--set "database.url=host=/nowhere/at/all")
+examine --strict
+same "exit code of check without the database" $code 0
 ok
 
 check "new kinds and lifecycles load, pass the check and are never overwritten"
