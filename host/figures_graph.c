@@ -411,6 +411,7 @@ static double *gains(const struct graph *graph)
 static json_t *graph_life(const struct graph *graph, const struct life *life)
 {
     const struct rates_lifecycle *rates = rates_of(graph->figures, life);
+    json_int_t queued = life->in_packets + life->delayed;
     int64_t counts[COUNTS];
 
     for (int c = 0; c < COUNTS; c++)
@@ -420,7 +421,7 @@ static json_t *graph_life(const struct graph *graph, const struct life *life)
         (json_int_t)round(done_of(graph, life)), "done_per_s",
         figures_number(rates_per_s(graph->figures->rates, recent_done(graph->figures, life->id))),
         "outcomes", outcomes_json(counts), "failed", (json_int_t)counts[COUNT_FAILED], "queued",
-        (json_int_t)(life->in_packets + life->delayed), "dead", (json_int_t)life->dead, "p95_ms",
+        queued, "dead", (json_int_t)life->dead, "p95_ms",
         figures_number(histogram_quantile(&rates->latency, 0.95, 20) / 1e3));
 }
 

@@ -107,7 +107,8 @@ static bool settle(const struct todo_input *input, double *work)
     double *next = acc_alloc(count * sizeof(double) + 1);
     bool settles = false;
 
-    memcpy(work, input->queued, count * sizeof(double));
+    for (size_t j = 0; j < count; j++)
+        work[j] = input->queued[j];
     for (int n = 0; n < TODO_ITERATIONS && !settles; n++) {
         double change = 0;
         for (size_t j = 0; j < count; j++) {

@@ -25,7 +25,7 @@ static void pack(enum packer packer, const void *data, size_t size, struct buf *
     char *packed = acc_alloc(room);
 
     if (packer == GZIP) {
-        z_stream gzip = {.next_in = (Bytef *)(uintptr_t)data,
+        z_stream gzip = {.next_in = (z_const Bytef *)data,
                          .avail_in = (uInt)size,
                          .next_out = (Bytef *)packed,
                          .avail_out = (uInt)room};
