@@ -1,6 +1,7 @@
 --- How many single facts a second does HTTP take, each durable before its 2xx, from 64 clients that keep their connections? The peer is
---- the same server with one statement and one commit a request (`ingest.batch_lines=1`). Then bulk NDJSON against the server's own binary
---- COPY into the same table, and how long the answers take that pages wait for.
+--- the same server with one statement and one commit a request (`ingest.batch_lines=1`); beside it, `inserts`: what one connection to
+--- PostgreSQL does with an INSERT of such a row a commit, without HTTP, queue or checks. Then bulk NDJSON against the server's own binary
+--- COPY into the same table, and how long the answers take that pages wait for; with --long, among 10^7 facts.
 local bench = require("bench")
 local json = require("accrete.json")
 
@@ -34,17 +35,75 @@ local function medians(list)
   return { rate = bench.round(of("rate"), 0), p50_ms = bench.round(of("p50"), 2), p99_ms = bench.round(of("p99"), 2) }
 end
 
---- Seconds of curl for one answer, over and over on one connection; the 50th and 99th of 100.
-local function answer_ms(url)
-  local pipe = assert(io.popen(("curl -s -o /dev/null -w '%%{time_total} %%{http_code}\\n' %s"):format(("'" .. url .. "' "):rep(200):gsub("' '", "' -o /dev/null '"))))
-  local times = {}
-  for line in pipe:lines() do
-    local time, code = line:match("^([%d.]+) (%d+)$")
-    assert(code == "200", url .. " answered " .. tostring(code))
-    times[#times + 1] = tonumber(time) * 1000
+--- Milliseconds of the answers at paths, one after the other on one connection; the 50th and 99th of 100.
+local function answers_ms(host, paths)
+  local list = os.tmpname()
+  local file = assert(io.open(list, "w"))
+  for i, path in ipairs(paths) do
+    file:write(i > 1 and "next\n" or "", ('url = "%s%s"\noutput = /dev/null\nwrite-out = "%%{time_total} %%{http_code}\\n"\n'):format(host:http(), path))
   end
-  pipe:close()
+  file:close()
+  local text = bench.run({ "curl", "-s", "-K", list })
+  os.remove(list)
+  local times = {}
+  for time, code in text:gmatch("([%d.]+) (%d+)\n") do
+    times[#times + 1] = tonumber(time) * 1000
+    assert(code == "200", ("%s answered %s"):format(paths[#times], code))
+  end
+  assert(#times == #paths)
   return { p50_ms = bench.round(bench.median(times), 2), p99_ms = bench.round(bench.quantile(times, 0.99), 2) }
+end
+
+local function many(path, count)
+  local paths = {}
+  for i = 1, count or 200 do
+    paths[i] = path
+  end
+  return paths
+end
+
+--- Commits a second of one connection, an INSERT each: rows that are already there, once more into a table of the same shape.
+local function inserts(host)
+  local conn = host.conn
+  conn:run("CREATE TABLE IF NOT EXISTS raw_measure (LIKE fact_measure INCLUDING ALL); TRUNCATE raw_measure; SET synchronous_commit = on")
+  local rows = conn:query("SELECT at, source, name, weight, note, _id, _batch FROM fact_measure LIMIT 20000")
+  local insert = conn:prepare(
+    "INSERT INTO raw_measure (at, source, name, weight, note, _id, _batch) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING")
+  local count, start = 0, bench.now()
+  while count < #rows and bench.now() - start < SECONDS do
+    count = count + 1
+    local row = rows[count]
+    insert:query(row.at, row.source, row.name, row.weight, row.note, row._id, row._batch)
+  end
+  return count / (bench.now() - start)
+end
+
+--- Answers among 10^7 facts, each found by the one before it.
+local function among_many()
+  local CHAINS, LAST = 10000, 1000
+  local host = bench.host("bench/apps/chain", { ["settings.last"] = LAST })
+  local chain = 0
+  host:ingest("step", { "chain", "n" }, function()
+    chain = chain + 1
+    return chain <= CHAINS and { chain, 1 } or nil
+  end)
+  host:wait(bench.now())
+  host:command("index", "explorer", "--quiet")
+  local count = host:count("step")
+  bench.say("http: %d facts, indexes of the explorer built", count)
+  local pages, causes, one = {}, {}, {}
+  for i = 1, 200 do
+    local id = host.conn:value("SELECT replace(_id::text, '-', '') FROM fact_step WHERE chain = $1 AND n = $2", math.random(1, CHAINS), math.random(4, LAST))
+    pages[i] = "/facts/step?limit=25&before=" .. id
+    causes[i] = "/facts/step/" .. id .. "/causes?depth=3"
+    one[i] = "/facts/step/" .. id
+  end
+  local result = {
+    facts = count, target_p50_ms = 50, newest = answers_ms(host, many("/facts/step?limit=25")), page = answers_ms(host, pages),
+    causes = answers_ms(host, causes), fact = answers_ms(host, one), status = answers_ms(host, many("/status")),
+  }
+  host:stop()
+  return result
 end
 
 --- One curl sends all parts, one after the other, over one connection.
@@ -53,7 +112,7 @@ local upload = [[cd '%s' && for part in part.*; do
 done | sed 1d | curl -s -K -]]
 
 local seed = os.time() % 100000
-local coalesced, single = {}, {}
+local coalesced, single, plain_inserts = {}, {}, {}
 
 local function post(host, into)
   seed = seed + 1
@@ -95,12 +154,14 @@ local plain = bench.host("bench/apps/bulk", { ["ingest.batch_lines"] = 1 })
 for _ = 1, runs do
   post(host, coalesced)
   post(plain, single)
+  plain_inserts[#plain_inserts + 1] = inserts(host)
+  bench.say("http: %d plain inserts/s", plain_inserts[#plain_inserts])
 end
 plain:stop()
 
-local status = answer_ms(host:http() .. "/status")
-local page = answer_ms(host:http() .. "/facts/measure?limit=25")
-local many, alone = medians(coalesced), medians(single)
+local status = answers_ms(host, many("/status"))
+local page = answers_ms(host, many("/facts/measure?limit=25"))
+local all, alone = medians(coalesced), medians(single)
 local ratios, rates = {}, {}
 for i, one in ipairs(bulk) do
   ratios[i], rates[i] = one.ratio, one.rate
@@ -111,10 +172,13 @@ for _, service in ipairs(json.decode(host:command("status", "--json")).services 
     front_mib = bench.round(service.rss_bytes / 1048576, 1)
   end
 end
-bench.print("http", {
-  value = many.rate, unit = "POST/s", runs = runs, target = 25000, ratio = bench.round(many.rate / alone.rate, 2), ratio_to = "one statement a request",
-  clients = CLIENTS, coalesced = many, single = alone, target_p99_ms = 15, target_ratio = 8,
-  bulk = { rate = bench.round(bench.median(rates), 0), ratio = bench.round(bench.median(ratios), 2), target = 0.5 },
-  status = status, page_of_facts = page, front_mib = front_mib, conditions = host:conditions(),
-})
+local conditions = host:conditions()
 host:stop()
+bench.print(bench.is_long and "http_long" or "http", {
+  value = all.rate, unit = "POST/s", runs = runs, target = 25000, ratio = bench.round(all.rate / alone.rate, 2), ratio_to = "one statement a request",
+  clients = CLIENTS, coalesced = all, single = alone,
+  inserts = bench.round(bench.median(plain_inserts), 0), ratio_to_inserts = bench.round(all.rate / bench.median(plain_inserts), 2), target_p99_ms = 15, target_ratio = 8,
+  bulk = { rate = bench.round(bench.median(rates), 0), ratio = bench.round(bench.median(ratios), 2), target = 0.5 },
+  status = status, page_of_facts = page, front_mib = front_mib, conditions = conditions,
+  among_many = bench.is_long and among_many() or nil,
+})

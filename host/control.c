@@ -5,11 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define TRIES 20
 #define PER_S_MAX 1e9
-#define NO_TABLE "42P01"
 
 void control_clear(struct control *control)
 {
@@ -46,31 +43,17 @@ static void take_row(struct control *control, const PGresult *res, int r)
 
 bool control_read(struct control *control, struct pg *pg, struct acc_error *err)
 {
-    static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"};
-    static struct pg_stmt commit = {.sql = "COMMIT"};
     static struct pg_stmt read = {
         .sql = "SELECT what, lifecycle, coalesce(per_s * 1000000, 0)::int8, who, reason, "
                "(extract(epoch FROM since) * 1000000)::int8 FROM control ORDER BY lifecycle"};
 
-    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, &read, NULL, err) ||
-        !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
-        return false;
-    PGresult *begun = pg_result(pg, err);
-    PGresult *res = begun == NULL ? NULL : pg_result(pg, err);
-    bool is_older = begun != NULL && res == NULL && strcmp(err->sqlstate, NO_TABLE) == 0;
-    struct acc_error later;
-    bool finished = pg_finish(pg, res == NULL ? &later : err);
+    PGresult *res = pg_look(pg, &read, NULL, err);
 
-    PQclear(begun);
-    if (is_older && pg->conn != NULL) {
-        control_clear(control);
-        return true;
-    }
-    if (!finished || res == NULL) {
-        PQclear(res);
+    if (res == NULL && !pg_lacks_table(err))
         return false;
-    }
     control_clear(control);
+    if (res == NULL)
+        return true;
     control->throttles = acc_zalloc((uint64_t)PQntuples(res) * sizeof(*control->throttles) + 1);
     for (int r = 0; r < PQntuples(res); r++)
         take_row(control, res, r);
@@ -91,34 +74,16 @@ struct change {
     const char *sql;
     struct pg_args args;
     struct audit audit;
+    int64_t *audit_id;
 };
 
-/* Inside a transaction; on false it is to be rolled back. */
-static bool run(struct pg *pg, struct change *change, int64_t *audit_id, struct acc_error *err)
+static bool run(struct pg *pg, void *context, struct acc_error *err)
 {
+    struct change *change = context;
+
     return pg_do(pg, change->sql, &change->args, err) &&
-           audit_add(pg, &change->audit, audit_id, err) &&
+           audit_add(pg, &change->audit, change->audit_id, err) &&
            pg_do(pg, "SELECT pg_notify(current_schema(), '" CONTROL_NOTE "')", NULL, err);
-}
-
-static bool run_until_done(struct pg *pg, struct change *change, int64_t *audit_id,
-                           struct acc_error *err)
-{
-    for (int tries = 0;; tries++) {
-        struct acc_error later;
-
-        if (!pg_do(pg, "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE", NULL, err))
-            return false;
-        if (run(pg, change, audit_id, err)) {
-            if (pg_do(pg, "COMMIT", NULL, err))
-                return true;
-        } else {
-            (void)!pg_do(pg, "ROLLBACK", NULL, &later);
-        }
-        if (err->code != ACC_ECONFLICT || tries == TRIES)
-            return false;
-        usleep((useconds_t)(1000 * (tries + 1) + random() % 5000));
-    }
 }
 
 bool control_pause(struct pg *pg, bool is_paused, const struct control_act *act, int64_t *audit_id,
@@ -126,6 +91,7 @@ bool control_pause(struct pg *pg, bool is_paused, const struct control_act *act,
 {
     char *who = act->who != NULL ? acc_strdup(act->who) : audit_who();
     struct change change = {
+        .audit_id = audit_id,
         .sql = is_paused ? "INSERT INTO control (what, lifecycle, who, reason, since) "
                            "VALUES ('pause', 0, $1, $2, clock_timestamp()) ON CONFLICT (what, "
                            "lifecycle) DO UPDATE SET who = excluded.who, reason = excluded.reason"
@@ -140,7 +106,7 @@ bool control_pause(struct pg *pg, bool is_paused, const struct control_act *act,
         pg_text(&change.args, who);
         pg_text(&change.args, act->reason);
     }
-    bool ok = run_until_done(pg, &change, audit_id, err);
+    bool ok = pg_write(pg, run, &change, err);
     free(who);
     return ok;
 }
@@ -175,6 +141,7 @@ bool control_throttle(struct pg *pg, const char *lifecycle, double per_s,
         snprintf(result, sizeof(result), "%g/s over all workers", per_s);
     char *who = act->who != NULL ? acc_strdup(act->who) : audit_who();
     struct change change = {
+        .audit_id = audit_id,
         .sql = per_s > 0 ? "INSERT INTO control VALUES ('throttle', $1, $2::int8 / 1000.0, $3, $4, "
                            "clock_timestamp()) ON CONFLICT (what, lifecycle) DO UPDATE SET per_s = "
                            "excluded.per_s, who = excluded.who, reason = excluded.reason, since = "
@@ -191,7 +158,7 @@ bool control_throttle(struct pg *pg, const char *lifecycle, double per_s,
         pg_text(&change.args, who);
         pg_text(&change.args, act->reason);
     }
-    bool ok = run_until_done(pg, &change, audit_id, err);
+    bool ok = pg_write(pg, run, &change, err);
     free(who);
     return ok;
 }

@@ -154,8 +154,8 @@ static bool is_known(struct said *said, const char *signature)
 static bool new_signatures(struct figures *figures, json_t *list, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
-        .sql = "SELECT l.name, " PARKED_GROUP ", min(" PARKED_SIGNATURE
-               "), count(*) FROM (SELECT * FROM parked WHERE last_at > now() - $1::int8 * interval "
+        .sql = "SELECT l.name, " PARKED_GROUP ", " PARKED_MESSAGE
+               ", count(*) FROM (SELECT * FROM parked WHERE last_at > now() - $1::int8 * interval "
                "'1 ms' ORDER BY last_at DESC LIMIT 200) p JOIN lifecycle l ON l.id = p.lifecycle "
                "GROUP BY 1, 2"};
     struct said *said = figures->said;

@@ -1,4 +1,4 @@
-/* Shared by intake.c, intake_job.c and intake_record.c only. */
+/* Shared by intake.c, intake_request.c, intake_job.c and intake_record.c only. */
 #pragma once
 
 #include "ingest_body.h"
@@ -113,7 +113,14 @@ bool intake_send_records(void *context, struct pg *pg, int64_t batch_id, struct 
 /* The transaction is on disk: answers the requests that end with it. */
 void intake_settle(struct intake *intake, struct intake_side *side);
 
-/* intake.c */
+/* intake_request.c */
+
+void intake_list_init(struct intake_list *list);
+void intake_list_add(struct intake_list *list, struct intake_job *job);
+/* Its first, which is there. */
+struct intake_job *intake_list_take(struct intake_list *list);
+/* Whose plain fact is read next. */
+void intake_remember_who(struct intake *intake, const char *who);
 
 /* The answer of a job, which ends it. */
 void intake_answer(struct intake *intake, struct intake_job *job,

@@ -78,6 +78,20 @@ void page_close(const struct page *page)
         munmap((void *)page, sizeof(*page));
 }
 
+bool page_is_served(const struct page *page)
+{
+    for (int i = 0; i < PAGE_SERVICES; i++) {
+        const struct page_service *service = &page->services[i];
+        bool is_ready = __atomic_load_n(&service->is_ready, __ATOMIC_ACQUIRE) != 0;
+
+        if (service->pid == 0 || service->role == SERVICE_NONE || service->role == SERVICE_FIGURES)
+            continue;
+        if (service->retire != 0 ? is_ready : !is_ready || service->generation != page->generation)
+            return false;
+    }
+    return true;
+}
+
 void page_worker_name(int slot, char *out, size_t size)
 {
     char host[65] = "";

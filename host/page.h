@@ -85,6 +85,10 @@ enum page_role { SERVICE_NONE, SERVICE_FRONT, SERVICE_QUERY, SERVICE_ROUTES, SER
 /* "front", "query" ... */
 const char *page_role_name(int32_t role);
 
+/* Whether whoever asks over HTTP from now on is answered by processes of the current generation. */
+struct page;
+bool page_is_served(const struct page *page);
+
 /* "machine-slot": how people see a worker of this host. */
 void page_worker_name(int slot, char *out, size_t size);
 
@@ -94,7 +98,7 @@ struct page_service {
     int32_t number; /* among those of its role */
     int32_t generation;
     int32_t retire;   /* set by the master: end when all that is held has been answered */
-    int32_t is_ready; /* it serves */
+    int32_t is_ready; /* it serves, and takes connections */
     uint64_t beat;    /* moves while it lives, at least once a second */
     uint64_t deaths;  /* of this place's processes, written by the master */
     int64_t started_us;

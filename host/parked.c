@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define TRIES 20
 
 /* What each act may change. A queued event's retry is in a packet: nobody else touches it. */
 #define CAN_RETRY "p.state IN ('dead', 'delayed', 'discarded') AND l.active"
@@ -141,10 +138,15 @@ bool parked_count(struct pg *pg, const struct parked_filter *filter, bool is_ret
     "WITH u AS (UPDATE parked p SET " set " FROM lifecycle l WHERE l.id = p.lifecycle AND " can    \
     " AND " PARKED_WHERE " RETURNING 1) SELECT count(*) FROM u"
 
-/* Inside a transaction; on false it is to be rolled back. */
-static bool change(struct pg *pg, const struct parked_act *act, int64_t *count, int64_t *audit_id,
-                   struct acc_error *err)
+struct change {
+    const struct parked_act *act;
+    int64_t *count, *audit_id;
+};
+
+static bool change(struct pg *pg, void *context, struct acc_error *err)
 {
+    const struct change *change = context;
+    const struct parked_act *act = change->act;
     const char *sql = act->is_retry
                           ? CHANGE_OF("state = 'delayed', ready_at = now()", CAN_RETRY)
                           : CHANGE_OF("state = 'discarded', ready_at = now()", CAN_DISCARD);
@@ -155,13 +157,14 @@ static bool change(struct pg *pg, const struct parked_act *act, int64_t *count, 
                           .reason = act->reason,
                           .result = result};
 
-    if (!run_number(pg, sql, act->filter, count, err))
+    if (!run_number(pg, sql, act->filter, change->count, err))
         return false;
-    if (act->expect >= 0 && *count != act->expect)
+    int64_t count = *change->count;
+    if (act->expect >= 0 && count != act->expect)
         return acc_fail(err, ACC_EINPUT, "expected %lld events, found %lld: nothing was changed",
-                        (long long)act->expect, (long long)*count);
-    snprintf(result, sizeof(result), "%lld event%s", (long long)*count, *count == 1 ? "" : "s");
-    return audit_add(pg, &audit, audit_id, err) &&
+                        (long long)act->expect, (long long)count);
+    snprintf(result, sizeof(result), "%lld event%s", (long long)count, count == 1 ? "" : "s");
+    return audit_add(pg, &audit, change->audit_id, err) &&
            (!act->is_retry ||
             pg_do(pg, "SELECT pg_notify(current_schema(), '')", NULL, err)); /* wakes workers */
 }
@@ -169,19 +172,7 @@ static bool change(struct pg *pg, const struct parked_act *act, int64_t *count, 
 bool parked_change(struct pg *pg, const struct parked_act *act, int64_t *count, int64_t *audit_id,
                    struct acc_error *err)
 {
-    for (int tries = 0;; tries++) {
-        struct acc_error later;
+    struct change it = {act, count, audit_id};
 
-        if (!pg_do(pg, "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE", NULL, err))
-            return false;
-        if (change(pg, act, count, audit_id, err)) {
-            if (pg_do(pg, "COMMIT", NULL, err))
-                return true;
-        } else {
-            (void)!pg_do(pg, "ROLLBACK", NULL, &later);
-        }
-        if (err->code != ACC_ECONFLICT || tries == TRIES)
-            return false;
-        usleep((useconds_t)(1000 * (tries + 1) + random() % 5000));
-    }
+    return pg_write(pg, change, &it, err);
 }

@@ -29,6 +29,9 @@ struct parked_filter {
  */
 #define PARKED_SIGNATURE "p.signature"
 #define PARKED_GROUP "left(md5(l.name || E'\\n' || " PARKED_SIGNATURE "), 8)"
+/* Of a group of them: what the newest one really said, its first line. */
+#define PARKED_MESSAGE                                                                             \
+    "(array_agg(left(split_part(p.error, E'\\n', 1), 400) ORDER BY p.last_at DESC, p.fact))[1]"
 
 /*
  * SQL of one attempt for the column history, and of a history that has it in front, at most PARKED_HISTORY long. worker may

@@ -1,4 +1,4 @@
-#include "schema_plan.h"
+#include "schema_planner.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -58,6 +58,41 @@ static PGresult *query(struct search *s, const char *sql, const char *arg, struc
     if (arg != NULL)
         pg_text(&args, arg);
     return pg_exec(s->pg, sql, &args, err);
+}
+
+/* "schema".name, for statements that are run by hand. Caller frees. */
+static char *in_schema(const struct search *s, const char *name)
+{
+    struct buf out = {0};
+
+    pg_identifier(&out, s->schema);
+    buf_byte(&out, '.');
+    pg_identifier(&out, name);
+    char *text = acc_strdup(out.data);
+    buf_clear(&out);
+    return text;
+}
+
+/* The tables that every app has */
+
+static bool base_tables(struct search *s, bool *are_there, struct acc_error *err)
+{
+    struct base base;
+
+    if (!base_look(&base, s->pg, err))
+        return false;
+    *are_there = true;
+    for (size_t i = 0; i < base.count; i++) {
+        const struct base_table *table = &base.tables[i];
+
+        if (table->is == BASE_RIGHT)
+            continue;
+        *are_there = false;
+        add(s, DRIFT_FAIL, acc_format("table %s", table->name), BASE_MEND, "%s%s",
+            table->is == BASE_GONE ? "gone, and with it what it held" : "it ",
+            table->is == BASE_GONE ? "" : table->flaw);
+    }
+    return true;
 }
 
 /* Kinds and their tables */
@@ -147,16 +182,19 @@ static bool trigger(struct search *s, const struct kind *kind, struct acc_error 
     if (res == NULL)
         return false;
     if (PQntuples(res) == 0 || strcmp(pg_get_text(res, 0, 0), "D") == 0) {
+        char *table = in_schema(s, kind->table);
+        char *function = in_schema(s, "fact_is_permanent");
         char *mend =
             PQntuples(res) == 0
                 ? acc_format("CREATE TRIGGER permanent BEFORE UPDATE OR DELETE OR TRUNCATE "
-                             "ON %s FOR EACH STATEMENT EXECUTE FUNCTION "
-                             "fact_is_permanent()",
-                             kind->table)
-                : acc_format("ALTER TABLE %s ENABLE TRIGGER permanent", kind->table);
+                             "ON %s FOR EACH STATEMENT EXECUTE FUNCTION %s()",
+                             table, function)
+                : acc_format("ALTER TABLE %s ENABLE TRIGGER permanent", table);
         add(s, DRIFT_FAIL, acc_format("kind %s", kind->name), mend,
             "nothing keeps its facts from being changed: the trigger is %s",
             PQntuples(res) == 0 ? "gone" : "disabled");
+        free(table);
+        free(function);
         free(mend);
     }
     PQclear(res);
@@ -202,11 +240,13 @@ static bool present_indexes(struct search *s, struct acc_error *err)
                 "on %s, left invalid by a build that was cut off: it costs and does not help",
                 table);
         else if (strncmp(name, "ix_", 3) == 0 && !is_declared_index(s, name)) {
+            char *index = in_schema(s, name);
             char *mend = acc_format("DROP INDEX CONCURRENTLY %s, if no older version of the app "
                                     "runs",
-                                    name);
+                                    index);
             add(s, DRIFT_NOTE, acc_format("index %s", name), mend,
                 "on %s, of a look-up that the app does not declare any more", table);
+            free(index);
             free(mend);
         }
     }
@@ -300,10 +340,11 @@ static bool rights(struct search *s, struct acc_error *err)
     snprintf(role, sizeof(role), "%.52s_worker", s->schema);
     PGresult *res = query(s, sql, role, err);
     for (int r = 0; res != NULL && r < PQntuples(res); r++) {
-        char *mend = acc_format("REVOKE UPDATE, DELETE, TRUNCATE ON %s FROM %s",
-                                pg_get_text(res, r, 0), role);
+        char *table = in_schema(s, pg_get_text(res, r, 0));
+        char *mend = acc_format("REVOKE UPDATE, DELETE, TRUNCATE ON %s FROM \"%s\"", table, role);
         add(s, DRIFT_FAIL, acc_format("table %s", pg_get_text(res, r, 0)), mend,
             "the role %s may change or delete facts", role);
+        free(table);
         free(mend);
     }
     PQclear(res);
@@ -341,7 +382,11 @@ bool schema_drift(struct drift_list *list, struct pg *pg, const char *schema,
     struct search s = {list, pg, schema, program, settings};
 
     *list = (struct drift_list){0};
-    bool ok = undeclared_kinds(&s, err);
+    bool has_base = false;
+    bool ok = base_tables(&s, &has_base, err);
+    if (ok && !has_base) /* the rest is read from them */
+        return true;
+    ok = ok && undeclared_kinds(&s, err);
     for (size_t i = 0; ok && i < program->catalog.count; i++)
         ok = declared_kind(&s, program->catalog.kinds[i], err);
     ok = ok && present_indexes(&s, err) && lifecycles(&s, err) && frozen_settings(&s, err) &&

@@ -4,7 +4,6 @@
 #include "accrete/hot.h"
 #include "base/files.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,70 +16,75 @@ static const char permanent[] =
     "$$BEGIN RAISE EXCEPTION 'facts are permanent: % on % is refused', TG_OP, TG_TABLE_NAME; "
     "END$$";
 
-/* The name behind prefix, when statement begins with it. */
-static bool name_behind(const char *statement, const char *prefix, char *name, size_t size)
+/* Tables that schemas of an older format do not have. */
+static bool is_later(const char *name)
 {
-    size_t length = strlen(prefix);
+    static const char *const later[] = {"audit", "control", "token", "ingest"};
 
-    if (strncmp(statement, prefix, length) != 0)
-        return false;
-    snprintf(name, size, "%.*s",
-             (int)strspn(statement + length, "abcdefghijklmnopqrstuvwxyz_0123456789"),
-             statement + length);
-    return true;
+    for (size_t i = 0; i < sizeof(later) / sizeof(*later); i++)
+        if (strcmp(name, later[i]) == 0)
+            return true;
+    return false;
+}
+
+/*
+ * Refuses what apply would only make worse: tables of our names that are somebody else's, and ours
+ * that are lost, which it would make again without what they held.
+ */
+static void refuse_flaws(struct planner *p, const struct base *base, const char *format,
+                         bool is_known)
+{
+    for (size_t i = 0; i < base->count; i++) {
+        const struct base_table *table = &base->tables[i];
+        bool was_made = is_known || (format != NULL && !is_later(table->name));
+
+        if (table->is == BASE_OTHER && !was_made)
+            plan_refuse(p,
+                        "schema \"%s\" has a table %s that accrete did not make (it %s): rename "
+                        "it, or give the app a schema of its own (database.schema)",
+                        p->schema, table->name, table->flaw);
+        else if (table->is == BASE_OTHER)
+            plan_refuse(p, "table %s has been changed by hand (it %s): " BASE_MEND, table->name,
+                        table->flaw);
+        else if (table->is == BASE_GONE && was_made)
+            plan_refuse(p, "table %s is gone, and with it what it held: " BASE_MEND, table->name);
+    }
 }
 
 /*
  * One statement of schema.sql. What makes a table or index is left out when that is there; the rest
  * when all has been run before.
  */
-static bool plan_statement(struct planner *p, const char *statement, bool is_known,
-                           struct acc_error *err)
+static bool plan_statement(struct planner *p, const struct base *base, const char *statement,
+                           bool is_known, struct acc_error *err)
 {
     static const char there[] = "SELECT to_regclass($1)::text";
     char name[64] = "";
     bool is_there = false;
 
-    if (name_behind(statement, "CREATE TABLE IF NOT EXISTS ", name, sizeof(name)) ||
-        name_behind(statement, "CREATE INDEX IF NOT EXISTS ", name, sizeof(name))) {
-        if (!plan_ask(p->pg, there, name, &is_there, err))
-            return false;
-        if (is_there)
-            return true;
+    if (base_name_behind(statement, "CREATE TABLE IF NOT EXISTS ", name, sizeof(name)))
+        is_there = base_find(base, name)->is == BASE_RIGHT;
+    else if (base_name_behind(statement, "CREATE INDEX IF NOT EXISTS ", name, sizeof(name)) &&
+             !plan_ask(p->pg, there, name, &is_there, err))
+        return false;
+    if (name[0] == '\0' && !is_known) {
+        plan_step(p, statement, "base: as this version wants it");
+    } else if (name[0] != '\0' && !is_there) {
         p->makes_table = true;
         plan_step(p, statement, "base: %s", name);
-    } else if (!is_known) {
-        plan_step(p, statement, "base: as this version wants it");
     }
     return true;
 }
 
-/* A statement of schema.sql without the comment lines above it. */
-static const char *skip_comments(const char *at)
-{
-    for (;;) {
-        at += strspn(at, " \n");
-        if (strncmp(at, "--", 2) != 0)
-            return at;
-        at = strchr(at, '\n') == NULL ? at + strlen(at) : strchr(at, '\n');
-    }
-}
-
-static bool plan_statements(struct planner *p, const char *text, bool is_known,
+static bool plan_statements(struct planner *p, const struct base *base, bool is_known,
                             struct acc_error *err)
 {
     struct buf sql = {0};
+    const char *at = NULL;
     bool ok = true;
 
-    for (const char *at = skip_comments(text); ok && *at != '\0';) {
-        const char *end = strstr(at, ";\n");
-        if (end == NULL)
-            break;
-        buf_reset(&sql);
-        buf_add(&sql, at, (size_t)(end - at));
-        ok = plan_statement(p, sql.data, is_known, err);
-        at = skip_comments(end + 2);
-    }
+    while (ok && base_next(&at, &sql))
+        ok = plan_statement(p, base, sql.data, is_known, err);
     buf_clear(&sql);
     return ok;
 }
@@ -127,13 +131,11 @@ bool schema_base_is_current(struct pg *pg, bool *is_current, struct acc_error *e
 
 bool plan_base(struct planner *p, struct acc_error *err)
 {
-    size_t size;
-    const char *text = files_get("host/schema.sql", &size);
+    struct base tables;
     struct buf sql = {0};
     char *format = NULL;
     char *base = NULL;
     bool has_schema;
-    bool has_meta;
     bool has_function;
     char now[48];
     bool ok = false;
@@ -141,10 +143,10 @@ bool plan_base(struct planner *p, struct acc_error *err)
     base_version(now, sizeof(now));
     if (!plan_ask(p->pg, "SELECT to_regnamespace(quote_ident($1))::text", p->schema, &has_schema,
                   err) ||
-        !plan_ask(p->pg, "SELECT to_regclass('meta')::text", NULL, &has_meta, err) ||
+        !base_look(&tables, p->pg, err) ||
         !plan_ask(p->pg, "SELECT to_regproc('fact_is_permanent')::text", NULL, &has_function, err))
         goto out;
-    if (has_meta) {
+    if (base_find(&tables, "meta")->is == BASE_RIGHT) {
         format = plan_value(p->pg, "SELECT value FROM meta WHERE key = 'format'", NULL, err);
         if (format == NULL && err->code != ACC_OK)
             goto out;
@@ -166,7 +168,8 @@ bool plan_base(struct planner *p, struct acc_error *err)
         plan_step(p, sql.data, "the app's schema");
     }
     bool is_known = base != NULL && strcmp(base, now) == 0;
-    if (!plan_statements(p, text, is_known, err))
+    refuse_flaws(p, &tables, format, is_known);
+    if (!plan_statements(p, &tables, is_known, err))
         goto out;
     if (format != NULL && strcmp(format, "1") == 0)
         plan_step(p, from_1, "packets of format 1 get their layout");

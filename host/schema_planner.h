@@ -29,6 +29,27 @@ void plan_literal(struct planner *p, struct buf *sql, const char *text);
 void plan_meta_statement(struct planner *p, struct buf *sql, const char *key, const char *value);
 void plan_meta(struct planner *p, const char *key, const char *value, const char *why);
 
+/* schema_base.c: the base tables that schema.sql makes, as they are in the database. */
+#define BASE_TABLES_MAX 32
+enum base_is { BASE_RIGHT, BASE_GONE, BASE_OTHER };
+struct base_table {
+    char name[64];
+    enum base_is is;
+    char flaw[160]; /* BASE_OTHER: "lacks the column n int4" */
+};
+struct base {
+    struct base_table tables[BASE_TABLES_MAX];
+    size_t count;
+};
+bool base_look(struct base *base, struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
+const struct base_table *base_find(const struct base *base, const char *name);
+/* The next statement of schema.sql, into sql; *at begins as NULL. false: there is none more. */
+bool base_next(const char **at, struct buf *sql);
+/* The name behind prefix, when statement begins with it. */
+bool base_name_behind(const char *statement, const char *prefix, char *name, size_t size);
+/* Appended to a finding about a base table that is gone or was changed. */
+#define BASE_MEND "restore a backup: accrete restore"
+
 /* schema_plan_base.c, schema_plan_kinds.c, schema_plan_roles.c: what is still to be done for each. */
 bool plan_base(struct planner *p, struct acc_error *err);
 bool plan_kind(struct planner *p, const struct kind *kind, bool *is_new, struct acc_error *err);

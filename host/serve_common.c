@@ -79,6 +79,7 @@ int serve_until_retired(struct serve *serve, void (*each)(void *context), void *
         if (!is_draining && __atomic_load_n(&service->retire, __ATOMIC_ACQUIRE) != 0) {
             is_draining = true;
             http_server_drain(serve->server);
+            __atomic_store_n(&service->is_ready, 0, __ATOMIC_RELEASE);
         }
     }
     return WORKER_DONE;

@@ -150,11 +150,28 @@ void services_free(struct services *services)
     free(services);
 }
 
+/* Else the front would end as often as it is started, and clients wait for nobody. */
+static bool check_certificate(const char *certificate, const char *key, struct acc_error *err)
+{
+    if (certificate == NULL && key == NULL)
+        return true;
+    if (certificate == NULL || key == NULL)
+        return acc_fail(err, ACC_EINPUT, "http.certificate and http.key: wanted both or neither");
+    struct http_tls *tls = http_tls_new(certificate, key, err);
+    bool ok = tls != NULL;
+    http_tls_free(tls);
+    return ok;
+}
+
 bool services_check(const struct app *app, bool has_tokens, struct acc_error *err)
 {
     const char *listen = app->settings.http.listen;
 
-    if (!app->settings.http.enabled || listen == NULL || http_is_loopback(listen))
+    if (!app->settings.http.enabled)
+        return true;
+    if (!check_certificate(app->settings.http.certificate, app->settings.http.key, err))
+        return false;
+    if (listen == NULL || http_is_loopback(listen))
         return true;
     if (has_tokens || app->settings.http.open)
         return true;
@@ -309,6 +326,7 @@ static void retire(struct services *services, int place)
         return;
     __atomic_store_n(&service->retire, 1, __ATOMIC_RELEASE);
     services->places[place].retired_us = clock_us();
+    kill(service->pid, SIGTERM); /* it need not wait for its next turn to see that */
 }
 
 /* Who has lost its seat to a newer process goes when that one serves; who has no seat, at once. */
@@ -460,7 +478,7 @@ void services_kill_stuck(struct services *services)
             service->beat_us = now_us;
         }
         /* Before its first answer it connects and loads, which may take longer. */
-        if (!on_page->is_ready && limit_ms < STUCK_MS * 4)
+        if (!on_page->is_ready && on_page->retire == 0 && limit_ms < STUCK_MS * 4)
             limit_ms = STUCK_MS * 4;
         bool is_stuck = now_us - service->beat_us > limit_ms * 1000;
         bool is_late = on_page->retire != 0 && service->retired_us > 0 &&

@@ -6,11 +6,8 @@
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define TRIES 20
 #define PREFIX "acc_" /* so that a secret that got somewhere is recognised */
-#define NO_TABLE "42P01"
 
 static const char *const role_names[] = {
     [HTTP_ROLE_READ] = "read", [HTTP_ROLE_INGEST] = "ingest", [HTTP_ROLE_ADMIN] = "admin"};
@@ -31,40 +28,15 @@ const char *token_role_name(enum http_role role)
     return role < HTTP_ROLE_READ || role > HTTP_ROLE_ADMIN ? "none" : role_names[role];
 }
 
-/* The valid tokens, or nothing (with ok) from tables that know none. */
-static PGresult *read_all(struct pg *pg, bool *ok, struct acc_error *err)
-{
-    static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"};
-    static struct pg_stmt commit = {.sql = "COMMIT"};
-    static struct pg_stmt read = {
-        .sql = "SELECT name, role, hash FROM token WHERE revoked IS NULL ORDER BY name"};
-
-    *ok = false;
-    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, &read, NULL, err) ||
-        !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
-        return NULL;
-    PGresult *begun = pg_result(pg, err);
-    PGresult *res = begun == NULL ? NULL : pg_result(pg, err);
-    bool is_older = begun != NULL && res == NULL && strcmp(err->sqlstate, NO_TABLE) == 0;
-    struct acc_error later;
-    bool finished = pg_finish(pg, res == NULL ? &later : err);
-
-    PQclear(begun);
-    *ok = (is_older && pg->conn != NULL) || (finished && res != NULL);
-    if (*ok)
-        return res;
-    PQclear(res);
-    return NULL;
-}
-
 bool tokens_load(struct token_set *set, struct pg *pg, struct acc_error *err)
 {
-    bool ok;
-    PGresult *res = read_all(pg, &ok, err);
-    struct token_set *now = ok ? acc_zalloc(sizeof(*now)) : NULL;
+    static struct pg_stmt read = {
+        .sql = "SELECT name, role, hash FROM token WHERE revoked IS NULL ORDER BY name"};
+    PGresult *res = pg_look(pg, &read, NULL, err);
 
-    if (!ok)
+    if (res == NULL && !pg_lacks_table(err)) /* older tables know no tokens */
         return false;
+    struct token_set *now = acc_zalloc(sizeof(*now));
     for (int r = 0; res != NULL && r < PQntuples(res) && now->count < TOKENS_MAX; r++) {
         struct token *token = &now->tokens[now->count];
         const char *name = pg_get_text(res, r, 0);
@@ -107,30 +79,24 @@ bool tokens_check(const struct token_set *set, struct http_text text, const char
     return true;
 }
 
-/* Runs sql, which returns one row when it did something (else complaint), with its row of the audit. */
-static bool change(struct pg *pg, const char *sql, const struct pg_args *args,
-                   const struct audit *audit, const char *complaint, int64_t *audit_id,
-                   struct acc_error *err)
-{
-    for (int tries = 0;; tries++) {
-        struct acc_error later;
+/* sql returns one row when it did something, else complaint says why not; with its row of the audit. */
+struct change {
+    const char *sql;
+    const struct pg_args *args;
+    const struct audit *audit;
+    const char *complaint;
+    int64_t *audit_id;
+};
 
-        if (!pg_do(pg, "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE", NULL, err))
-            return false;
-        PGresult *res = pg_exec(pg, sql, args, err);
-        bool ok =
-            res != NULL && (PQntuples(res) > 0 ||
-                            acc_fail(err, ACC_EINPUT, "token \"%s\": %s", audit->what, complaint));
-        PQclear(res);
-        ok = ok && audit_add(pg, audit, audit_id, err);
-        if (ok && pg_do(pg, "COMMIT", NULL, err))
-            return true;
-        if (!ok)
-            (void)!pg_do(pg, "ROLLBACK", NULL, &later);
-        if (err->code != ACC_ECONFLICT || tries == TRIES)
-            return false;
-        usleep((useconds_t)(1000 * (tries + 1) + random() % 5000));
-    }
+static bool change(struct pg *pg, void *context, struct acc_error *err)
+{
+    const struct change *it = context;
+    PGresult *res = pg_exec(pg, it->sql, it->args, err);
+    bool ok = res != NULL && (PQntuples(res) > 0 || acc_fail(err, ACC_EINPUT, "token \"%s\": %s",
+                                                             it->audit->what, it->complaint));
+
+    PQclear(res);
+    return ok && audit_add(pg, it->audit, it->audit_id, err);
 }
 
 static bool is_name(const char *name)
@@ -192,10 +158,11 @@ bool token_new(struct pg *pg, const char *name, enum http_role role, const char 
     pg_text(&args, token_role_name(role));
     pg_bytes(&args, PG_BYTEA, hash, sizeof(hash));
     pg_text(&args, by);
-    bool ok = change(pg, sql, &args, &audit,
-                     "the name has been given, and is not given again: what the audit says of it "
-                     "is about one secret",
-                     audit_id, err);
+    struct change it = {sql, &args, &audit,
+                        "the name has been given, and is not given again: what the audit says of "
+                        "it is about one secret",
+                        audit_id};
+    bool ok = pg_write(pg, change, &it, err);
     if (!ok)
         OPENSSL_cleanse(secret, TOKEN_BYTES);
     free(by);
@@ -215,5 +182,6 @@ bool token_revoke(struct pg *pg, const char *name, const char *who, const char *
     struct pg_args args = {0};
 
     pg_text(&args, name);
-    return change(pg, sql, &args, &audit, "there is no valid token of that name", audit_id, err);
+    struct change it = {sql, &args, &audit, "there is no valid token of that name", audit_id};
+    return pg_write(pg, change, &it, err);
 }

@@ -53,7 +53,8 @@ static bool start(struct worker *worker, struct acc_error *err)
         !epoch_fold_dead(&worker->pg, err) || !routing_read(&worker->routing, &worker->pg, err))
         return false;
     if (!options->is_quarantine &&
-        !ownership_init(&worker->own, &worker->pg, worker->routing.buckets, err))
+        !ownership_init(&worker->own, &worker->pg, worker->routing.buckets,
+                        worker->program.generation, err))
         return false;
     worker->facts = facts_new(&worker->program.catalog);
     worker->seen = seen_new((uint64_t)settings->worker.seen_bytes);
@@ -98,6 +99,7 @@ static void stop(struct worker *worker)
 
 static bool balance(struct worker *worker, struct acc_error *err)
 {
+    int32_t newest = worker->own.newest;
     bool changed;
 
     if (worker->own.buckets != worker->routing.buckets)
@@ -107,6 +109,11 @@ static bool balance(struct worker *worker, struct acc_error *err)
     if (!ownership_balance(&worker->own, &worker->pg, &changed, err))
         return false;
     worker->slot->buckets_owned = worker->own.count;
+    if (worker->own.newest != newest && worker->own.newest > worker->own.generation)
+        log_warn("worker",
+                 "event=\"workers of a newer generation have its buckets now\" generation=%d "
+                 "newer=%d mend=\"bring the app up to date here, then accrete reload\"",
+                 worker->own.generation, worker->own.newest);
     if (!changed)
         return true;
     for (int b = 0; b < worker->own.buckets && b < 4096; b++) {

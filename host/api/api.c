@@ -253,7 +253,7 @@ static bool open_session(struct api *api, struct pg *pg, const char *role, int64
 
 struct pg *api_connect(struct api *api, struct acc_error *err)
 {
-    if (api->pg->conn != NULL && PQstatus(api->pg->conn) == CONNECTION_OK)
+    if (pg_is_alive(api->pg)) /* looked at now: a read need not fail for a loss of long ago */
         return api->pg;
     pg_close(api->pg);
     *api->pg = (struct pg){0};

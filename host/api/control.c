@@ -49,6 +49,7 @@ void api_queue_resume(struct api_call *call)
 
 #define RELOAD_MS 60000
 #define RELOAD_POLL_MS 20
+#define RELOAD_SERVED_MS 5000 /* longest wait for the processes that answer with the new modules */
 
 /* A reload that has been asked for and not been answered. */
 struct reload {
@@ -56,8 +57,8 @@ struct reload {
     struct http_request *request;
     struct pg *pg; /* for the audit, open before anything happens */
     struct http_timer *timer;
-    int64_t until_us;
-    uint64_t reloads, refused; /* before */
+    int64_t until_us, taken_us; /* taken_us 0: the host has not said so yet */
+    uint64_t reloads, refused;  /* before */
     int32_t generation;
     char *who, *reason;
 };
@@ -151,7 +152,12 @@ static void reload_look(void *context)
         why[sizeof(why) - 1] = '\0';
         reload_end(reload, 422, why);
     } else if (page->reloads != reload->reloads || page->generation != reload->generation) {
-        reload_end(reload, 202, NULL);
+        if (reload->taken_us == 0)
+            reload->taken_us = clock_us();
+        if (page_is_served(page) || clock_us() - reload->taken_us > RELOAD_SERVED_MS * 1000)
+            reload_end(reload, 202, NULL);
+        else
+            http_timer_set(reload->timer, RELOAD_POLL_MS);
     } else if (clock_us() > reload->until_us) {
         reload_end(reload, 504, "the host did not answer");
     } else {

@@ -411,7 +411,7 @@ void api_event(struct api_call *call)
 #define FIRST_AT ROWS_TIME("min(p.first_at)")
 #define LAST_AT ROWS_TIME("max(p.last_at)")
 #define GROUP_COLUMNS                                                                              \
-    PARKED_GROUP ", count(*), " PARKED_SIGNATURE ", l.name, min(" CALLBACK "), " FIRST_AT          \
+    PARKED_GROUP ", count(*), " PARKED_MESSAGE ", l.name, min(" CALLBACK "), " FIRST_AT            \
                  ", " LAST_AT ", " GENERATIONS ", " IN_CURRENT_MODULES
 
 void api_event_groups(struct api_call *call)
@@ -419,7 +419,8 @@ void api_event_groups(struct api_call *call)
     /* A group is fresh when its first failure came after the current modules did. */
     static struct pg_stmt stmt = {.sql = "WITH p AS (" NEWEST_DEAD ") SELECT " GROUP_COLUMNS
                                          " FROM p JOIN lifecycle l ON l.id = p.lifecycle "
-                                         "GROUP BY 1, 3, 4 ORDER BY 2 DESC, 1 LIMIT 1000"};
+                                         "GROUP BY l.name, " PARKED_SIGNATURE
+                                         " ORDER BY 2 DESC, 1 LIMIT 1000"};
     static const char *const names[] = {"sig",      "#n",      "message",      "lifecycle", "in",
                                         "first_at", "last_at", "{generations", "{fresh",    NULL};
     const struct lifecycle *lifecycle;

@@ -52,9 +52,10 @@ static json_t *errors_of(struct pg *pg, const struct lifecycle *lifecycle, struc
     static struct pg_stmt stmt = {
         .sql = "WITH p AS (SELECT * FROM parked WHERE state = 'dead' AND lifecycle = $1::int2 "
                "ORDER BY ready_at DESC LIMIT 10000) SELECT " PARKED_GROUP
-               ", count(*), " PARKED_SIGNATURE ", min(substring(p.trace FROM "
+               ", count(*), " PARKED_MESSAGE ", min(substring(p.trace FROM "
                "E'\\nin ([a-z_]+) of ')), " ROWS_TIME(
-                   "max(p.last_at)") " FROM p JOIN lifecycle l ON l.id = p.lifecycle GROUP BY 1, 3 "
+                   "max(p.last_at)") " FROM p JOIN lifecycle l ON l.id = p.lifecycle GROUP BY "
+                                     "l.name, " PARKED_SIGNATURE " "
                                      "ORDER BY 2 DESC, 1 LIMIT " ERRORS_MOST};
     static const char *const names[] = {"sig", "#n", "message", "in", "last_at", NULL};
     struct pg_args args = {0};

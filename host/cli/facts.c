@@ -252,11 +252,18 @@ static bool find_cursor(struct listing *listing, int *exit_code)
 static int list_in(struct listing *listing)
 {
     struct work *work = listing->work;
+    bool has_table = false;
     struct acc_error err;
     int exit_code;
 
-    if (!show_has_facts(listing->cli, work, listing->query.kind, &exit_code))
-        return exit_code;
+    if (work->has_tables &&
+        !explorer_has_table(&work->session.pg, listing->query.kind, &has_table, &err))
+        return cli_fail(listing->cli, &err);
+    if (!has_table) { /* where nothing was stored yet there are no facts */
+        print_head(listing);
+        print_tail(listing);
+        return cli_flush(listing->cli, CLI_DONE);
+    }
     if (!explorer_begin(&work->session.pg, cli_number(listing->cli, "timeout", TIMEOUT_MS), &err))
         return cli_fail(listing->cli, &err);
     return find_cursor(listing, &exit_code) ? list(listing) : exit_code;

@@ -109,18 +109,20 @@ static bool read_overview(struct cli *cli, struct work *work, json_t *all, int *
                               " GROUP BY l.name, p.state ORDER BY l.name, p.state";
     static const char *const parked_names[] = {"lifecycle",  "state", "#events",
                                                "next_retry", "last",  NULL};
-    static const char groups[] =
-        "SELECT " PARKED_GROUP ", l.name, p.state, " PARKED_SIGNATURE ", count(*), " TIME(
-            "min(p.first_at)") ", " TIME("max(p.last_at)") ", (array_agg(replace(p.fact::text, "
-                                                           "'-', '') ORDER BY p.fact))[1] "
-                                                           "FROM parked p JOIN lifecycle l ON l.id "
-                                                           "= p.lifecycle WHERE " PARKED_WHERE
-                                                           " AND ($2::text IS NOT NULL OR p.state "
-                                                           "= 'dead') "
-                                                           "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, "
-                                                           "1 LIMIT 1000";
-    static const char *const group_names[] = {
-        "group", "lifecycle", "state", "signature", "#events", "first", "last", "example", NULL};
+    static const char groups[] = "SELECT " PARKED_GROUP ", l.name, p.state, " PARKED_SIGNATURE
+                                 ", count(*), " TIME("min(p.first_at)") ", " TIME(
+                                     "max(p.last_at)") ", (array_agg(replace(p.fact::text, "
+                                                       "'-', '') ORDER BY p.last_at DESC, "
+                                                       "p.fact))[1], " PARKED_MESSAGE
+                                                       " FROM parked p JOIN lifecycle l ON l.id "
+                                                       "= p.lifecycle WHERE " PARKED_WHERE
+                                                       " AND ($2::text IS NOT NULL OR p.state "
+                                                       "= 'dead') "
+                                                       "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, "
+                                                       "1 LIMIT 1000";
+    static const char *const group_names[] = {"group",   "lifecycle", "state", "signature",
+                                              "#events", "first",     "last",  "example",
+                                              "message", NULL};
     struct parked_filter filter = queue_filter(cli);
     struct pg_args lifecycle = {0};
     struct pg_args args = {0};
@@ -187,6 +189,7 @@ static void print_parked(const json_t *list)
 static void print_groups(const json_t *list)
 {
     char line[400];
+    char message[400];
     size_t i;
     json_t *one;
 
@@ -198,9 +201,10 @@ static void print_groups(const json_t *list)
         if (i == GROUPS_SHOWN)
             break;
         cli_first_line(text(one, "signature"), line, sizeof(line));
-        printf("  %s  %s %s %s, last %s\n    %s\n    as in %s:%s\n", text(one, "group"),
+        cli_first_line(text(one, "message"), message, sizeof(message));
+        printf("  %s  %s %s %s, last %s\n    %s\n    as in %s:%s: %s\n", text(one, "group"),
                text(one, "lifecycle"), cli_grouped(number(one, "events")), text(one, "state"),
-               text(one, "last"), line, text(one, "lifecycle"), text(one, "example"));
+               text(one, "last"), line, text(one, "lifecycle"), text(one, "example"), message);
     }
     if (json_array_size(list) > GROUPS_SHOWN)
         printf("  and %zu groups more: --json has them\n", json_array_size(list) - GROUPS_SHOWN);

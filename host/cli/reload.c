@@ -11,6 +11,7 @@
 
 #define TIMEOUT_MS 60000
 #define POLL_MS 20
+#define SERVED_MS 5000 /* longest wait for the processes that answer with the new modules */
 #define TRIES 20 /* with others who write into the audit */
 
 enum answer { ANSWER_NONE, ANSWER_TAKEN, ANSWER_REFUSED };
@@ -81,6 +82,9 @@ static int ask(struct cli *cli, struct app *app, pid_t host, const struct page *
     bool ok = kill(host, SIGHUP) == 0;
     while (ok && (said = answer(page, before)) == ANSWER_NONE && clock_us() < until_us &&
            kill(host, 0) == 0)
+        nanosleep(&pause, NULL);
+    for (int64_t end_us = clock_us() + SERVED_MS * 1000;
+         said == ANSWER_TAKEN && !page_is_served(page) && clock_us() < end_us;)
         nanosleep(&pause, NULL);
     if (!ok)
         acc_fail_errno(&err, "cannot signal the host (pid %d)", (int)host);

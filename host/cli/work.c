@@ -73,7 +73,14 @@ static bool check_kinds(struct work *work, struct acc_error *err)
     for (int r = 0; ok && r < PQntuples(res); r++) {
         const struct kind *kind = catalog_find(&work->program.catalog, pg_get_text(res, r, 0));
 
-        if (kind != NULL && (int)kind->field_count != pg_get_int4(res, r, 1))
+        int fields = kind == NULL ? 0 : (int)kind->field_count;
+
+        if (kind != NULL && fields < pg_get_int4(res, r, 1))
+            ok = acc_fail(err, ACC_EINPUT,
+                          "kinds/%s.lua: the database is newer than this app, it has %d fields of "
+                          "the kind and the module %d: use the app's version that added them",
+                          kind->name, pg_get_int4(res, r, 1), fields);
+        else if (kind != NULL && fields > pg_get_int4(res, r, 1))
             ok = acc_fail(
                 err, ACC_EINPUT,
                 "kinds/%s.lua has changed: accrete reload makes the running host take it up",

@@ -1,6 +1,10 @@
 #include "pg/pg.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WRITE_TRIES 20
 
 enum pending { PENDING_PREPARE, PENDING_EXEC };
 
@@ -261,4 +265,52 @@ bool pg_do(struct pg *pg, const char *sql, const struct pg_args *args, struct ac
         return false;
     PQclear(res);
     return true;
+}
+
+PGresult *pg_look(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
+                  struct acc_error *err)
+{
+    static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"};
+    static struct pg_stmt commit = {.sql = "COMMIT"};
+    struct acc_error later = {0};
+
+    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, stmt, args, err) ||
+        !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
+        return NULL;
+    PGresult *begun = pg_result(pg, err);
+    PGresult *res = begun == NULL ? NULL : pg_result(pg, err);
+    bool is_whole = pg_finish(pg, res == NULL ? &later : err);
+
+    if (res == NULL && later.code == ACC_ELOST)
+        *err = later;
+    PQclear(begun);
+    if (is_whole)
+        return res;
+    PQclear(res);
+    return NULL;
+}
+
+bool pg_lacks_table(const struct acc_error *err)
+{
+    return strcmp(err->sqlstate, "42P01") == 0;
+}
+
+bool pg_write(struct pg *pg, bool (*body)(struct pg *pg, void *context, struct acc_error *err),
+              void *context, struct acc_error *err)
+{
+    for (int tries = 0;; tries++) {
+        struct acc_error later;
+
+        if (!pg_do(pg, "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE", NULL, err))
+            return false;
+        if (body(pg, context, err)) {
+            if (pg_do(pg, "COMMIT", NULL, err))
+                return true;
+        } else {
+            (void)!pg_do(pg, "ROLLBACK", NULL, &later);
+        }
+        if (err->code != ACC_ECONFLICT || tries == WRITE_TRIES)
+            return false;
+        usleep((useconds_t)(1000 * (tries + 1) + random() % 5000));
+    }
 }

@@ -172,6 +172,21 @@ PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args,
 bool pg_do(struct pg *pg, const char *sql, const struct pg_args *args,
            struct acc_error *err) ACC_MUST_CHECK;
 
+/*
+ * One statement that only reads, in a transaction of its own that takes no predicate locks and so
+ * conflicts with nobody. One round trip.
+ */
+PGresult *pg_look(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
+                  struct acc_error *err) ACC_MUST_CHECK;
+/* Whether err says that a table is not there; the connection still is. */
+bool pg_lacks_table(const struct acc_error *err);
+/*
+ * Runs body in a transaction that writes; when it or the commit fails with ACC_ECONFLICT, from its
+ * beginning again: a bounded number of times, with a growing pause.
+ */
+bool pg_write(struct pg *pg, bool (*body)(struct pg *pg, void *context, struct acc_error *err),
+              void *context, struct acc_error *err) ACC_MUST_CHECK;
+
 /* Fills err from a failed result, by its SQLSTATE; returns false. */
 bool pg_fail(struct acc_error *err, const PGresult *res, const PGconn *conn);
 /* What libpq says, in several lines, becomes one. */

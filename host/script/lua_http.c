@@ -20,6 +20,7 @@
 #define REQUEST_CLASS "accrete.http.request"
 #define TURN_MS 250
 #define DRAIN_MS 2000
+#define ROOM_BYTES (4 << 20)
 
 static struct lua_http *self(lua_State *L)
 {
@@ -162,6 +163,23 @@ static void beat(const struct lua_http *http)
         __atomic_add_fetch(http->beat, 1, __ATOMIC_RELAXED);
 }
 
+/*
+ * Lua was refused memory: what is garbage goes now, since outside of a protected call there is nobody to refuse. What is held
+ * beyond that goes with the process: it ends when those who wait in it are answered, and has room for that.
+ */
+static void make_room(struct lua_http *http)
+{
+    struct lua_memory *memory = &http->memory;
+
+    memory->limit += ROOM_BYTES;
+    lua_gc(http->L, LUA_GCCOLLECT, 0);
+    memory->was_full = false;
+    if (memory->used < memory->limit / 2)
+        memory->limit -= ROOM_BYTES;
+    else
+        raise(SIGTERM);
+}
+
 bool lua_http_call(struct lua_http *http, lua_CFunction function, void *what)
 {
     lua_State *L = http->L;
@@ -174,6 +192,8 @@ bool lua_http_call(struct lua_http *http, lua_CFunction function, void *what)
     lua_pushlightuserdata(L, what);
     bool ok = script_call(L, 1, 0, &err);
     http->depth--;
+    if (http->memory.was_full && http->depth == 0)
+        make_room(http);
     beat(http);
     if (!ok)
         log_error("routes", "event=\"a callback of the loop raised\" error=%s",

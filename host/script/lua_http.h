@@ -18,6 +18,7 @@ struct lua_memory {
     lua_Alloc allocate; /* the state's own */
     void *context;
     size_t used, limit;
+    bool was_full; /* more was asked for since it was looked at last */
 };
 
 struct lua_route {
@@ -35,6 +36,7 @@ struct lua_http {
     int64_t limit_ms;               /* of a handler, with all it waits for */
     unsigned serving;               /* counts servers */
     int depth;                      /* how deep we are in Lua: nothing is woken from there */
+    bool is_waking;                 /* ... nor from a wake */
     struct lua_wake *first, **last; /* to be woken when we are out of it */
     /* Of an app */
     bool is_app;    /* some paths are the host's */

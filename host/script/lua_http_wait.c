@@ -166,13 +166,17 @@ static int l_wake(lua_State *L)
 
 void lua_http_wake_all(struct lua_http *http)
 {
-    for (struct lua_wake *wake; http->depth == 0 && (wake = http->first) != NULL;) {
+    if (http->is_waking || http->depth > 0)
+        return;
+    http->is_waking = true; /* the calls below come here again: one loop does for all of them */
+    for (struct lua_wake *wake; (wake = http->first) != NULL;) {
         http->first = wake->next;
         if (http->first == NULL)
             http->last = &http->first;
         lua_http_call(http, l_wake, wake);
         wake_free(wake);
     }
+    http->is_waking = false;
 }
 
 void lua_http_drop_wakes(struct lua_http *http)

@@ -154,8 +154,10 @@ static void *allocate(void *context, void *old, size_t old_size, size_t size)
 {
     struct lua_memory *memory = context;
 
-    if (size > old_size && memory->used + (size - old_size) > memory->limit)
+    if (size > old_size && memory->used + (size - old_size) > memory->limit) {
+        memory->was_full = true;
         return NULL;
+    }
     void *new = memory->allocate(memory->context, old, old_size, size);
     if (new != NULL || size == 0)
         memory->used += size - old_size;

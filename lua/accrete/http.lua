@@ -266,7 +266,9 @@ local function tick()
   for _, request in ipairs(due) do
     if request.deadline_ms > now_ms then
       wake(request.token, true)
-    elseif request.token then
+    elseif not request.token then
+      running[request] = nil -- its coroutine was cut off, and it is answered
+    else
       running[request], waiting[request.token] = nil, nil
       log_request("warn", "a route took too long", request, { limit_ms = C.limit_ms() })
       C.answer_error(request.handle, 504, "timeout", "the route took longer than it may")

@@ -397,5 +397,14 @@ gives '#a.error.candidates >= 2' true
 gives 'a.error.candidates[1].id:sub(1, 4)' "$digits"
 ok
 
+check "connections that the database has ended meanwhile cost no read an error"
+sleepers="FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid() AND state = 'idle'"
+sql "SELECT pg_terminate_backend(pid) $sleepers" >/dev/null
+sleep 0.5
+for _ in 1 2 3 4 5 6 7 8; do
+    get /facts/square/count && wanted 200
+done
+ok
+
 stop_host
 finish

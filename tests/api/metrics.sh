@@ -51,7 +51,7 @@ assert value("accrete_buckets", state="owned") > 0
 assert value("accrete_buckets_taken_total") >= 16
 assert value("accrete_table_bytes", table="fact_path") > 0
 labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
-allowed = {"kind", "lifecycle", "outcome", "state", "phase", "le", "status", "part", "result", "process", "table", "role", "version"}
+allowed = {"kind", "lifecycle", "outcome", "state", "phase", "le", "status", "part", "result", "process", "table", "role", "version", "route"}
 same(labels - allowed, set(), "labels")
 names = {sample.name for family in families.values() for sample in family.samples}
 open(sys.argv[2], "w").write("\n".join(sorted(names)) + "\n")

@@ -109,6 +109,7 @@ http.get("/bad_answer", function() return function() end end)
 http.get("/bad_json", function() return { f = function() end } end)
 http.get("/bad_header", function() return 200, "x", { ["x-a"] = "b\r\nx-c: d" } end)
 http.get("/bad_status", function() return 99, "x" end)
+http.get("/crumbs", function() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end end)
 http.get("/hoard", function() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1e6) .. i end end)
 LUA
 serve --set http.route_timeout=1s --set http.read_timeout=300ms --set http.route_memory=64MiB
@@ -225,6 +226,18 @@ check "a route that hoards memory hurts only its own process"
 hurts_itself /hoard
 same "facts taken in" "$(sql "SELECT count(*) FROM fact_edge")" "$posts"
 ok "$posts facts meanwhile"
+check "a route that takes all memory in crumbs fails alone: who waits beside it and who comes next is answered"
+for i in 1 2 3; do
+    curl -s -m 5 -o "$TMPDIR/beside.$i" "$address/sleep/0.7" &
+    beside=$!
+    sleep 0.2
+    wants /crumbs '500 {"error":{"code":"route_failed",*'
+    wants /fine "200 fine"
+    wait $beside || true
+    same "the answer beside it" "$(cat "$TMPDIR/beside.$i")" slept
+done
+! logged PANIC || fail "Lua panicked: $(grep PANIC "$app/host.log")"
+ok
 
 check "lost connections to the database are made again"
 wants "/sleep/0" "200 slept"
@@ -403,6 +416,13 @@ http.get("/fine", function() return "fine" end)
 http.post("/edges", function(req, db)
   return { result = db.edge:insert(req:json()) }
 end)
+http.post("/stubborn", function(_, db)
+  local refused = 0
+  for _ = 1, 50000 do
+    refused = refused + (pcall(db.word.insert, db.word, { word = "x" }) and 0 or 1)
+  end
+  return tostring(refused)
+end)
 http.post("/words", function(_, db)
   local word = { word = "a", length = 9007199254740993LL, raw = "\0\255", j = '{"k":[1]}', fs = { 0.5, 1 / 0, 0 / 0 }, u = ("\1"):rep(16) }
   local first, second = db.word:insert(word), db.word:insert(word)
@@ -440,6 +460,7 @@ wants /edges '422 {"error":{"code":"*' -d '{"from": 1}'
 wants /misspelt "500 *" -d ''
 logged 'edge has no field \"form\", did you mean \"from\"?' || fail "the misspelt field is not in the log"
 wants /words '200 new repeat {"k":\[1\]}' -d ''
+wants /stubborn "200 50000" -d '' # each refusal comes at once, and none of them within the other
 wants /contradiction '409 {"error":{"code":"*' -d ''
 wants /caught "200 false 409 *" -d ''
 wants /many '200 *' -d ''

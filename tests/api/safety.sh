@@ -466,6 +466,22 @@ certificate() # NAME
     cp "$TMPDIR/crt.$1" "$TMPDIR/tls.crt"
 }
 certificate one
+certificate other
+starts_not() # WORDS OPTIONS...
+{
+    local words=$1 failed=0
+
+    shift
+    timeout 20 "$ACCRETE" run --app "$app" "${settings[@]}" --set http.listen=127.0.0.1:0 "$@" >"$TMPDIR/said" 2>&1 || failed=$?
+    same "exit code with $*" $failed 1
+    grep -qF -- "$words" "$TMPDIR/said" || fail "wanted \"$words\", got: $(cat "$TMPDIR/said")"
+}
+starts_not "$TMPDIR/none.key: wanted the PEM key of the certificate: No such file" --set "http.certificate=$TMPDIR/crt.one" --set "http.key=$TMPDIR/none.key"
+starts_not "$TMPDIR/none.crt: wanted a PEM certificate chain: No such file" --set "http.certificate=$TMPDIR/none.crt" --set "http.key=$TMPDIR/key.one"
+starts_not "$TMPDIR/key.other: wanted the PEM key of the certificate: " --set "http.certificate=$TMPDIR/crt.one" --set "http.key=$TMPDIR/key.other"
+starts_not "http.certificate and http.key: wanted both or neither" --set "http.certificate=$TMPDIR/crt.one"
+starts_not "http.certificate and http.key: wanted both or neither" --set "http.key=$TMPDIR/key.one"
+certificate one
 start_host --set http.listen=127.0.0.1:0 --set "http.certificate=$TMPDIR/tls.crt" --set "http.key=$TMPDIR/tls.key"
 base=https://$(address_of_host)
 trusting=(--cacert "$TMPDIR/crt.one")

@@ -163,6 +163,38 @@ static void a_writer_with_an_old_routing_is_refused(void **state)
     routing_clear(&routing);
 }
 
+static void buckets_are_with_the_newest_generation_that_lives(void **state)
+{
+    struct database *database = *state;
+    struct ownership own[2];
+    struct epoch epoch;
+    struct acc_error err;
+    bool changed;
+
+    for (int i = 0; i < 2; i++) {
+        check_ok(ownership_init(&own[i], &database->pg[i], 16, 1 + i, &err), &err);
+        check_ok(epoch_open(&epoch, &database->pg[i], "worker", 1 + i, &err), &err);
+    }
+    check_ok(ownership_balance(&own[1], &database->pg[1], &changed, &err), &err);
+    assert_int_equal(own[1].count, 16);
+    check_ok(ownership_balance(&own[0], &database->pg[0], &changed, &err), &err);
+    assert_int_equal(own[0].count, 0);
+    assert_int_equal(own[0].newest, 2);
+    pg_close(&database->pg[1]);
+    for (int i = 0; i < 500 && own[0].count < 16; i++) { /* better old modules than none */
+        usleep(10000);
+        check_ok(ownership_balance(&own[0], &database->pg[0], &changed, &err), &err);
+    }
+    assert_int_equal(own[0].count, 16);
+    connect_to(database, &database->pg[1]);
+    check_ok(epoch_open(&epoch, &database->pg[1], "worker", 2, &err), &err);
+    check_ok(ownership_balance(&own[0], &database->pg[0], &changed, &err), &err);
+    assert_true(changed);
+    assert_int_equal(own[0].count, 0);
+    ownership_clear(&own[0]);
+    ownership_clear(&own[1]);
+}
+
 static void buckets_are_shared_fairly_and_freed_by_a_lost_connection(void **state)
 {
     struct database *database = *state;
@@ -172,7 +204,7 @@ static void buckets_are_shared_fairly_and_freed_by_a_lost_connection(void **stat
     bool changed;
 
     for (int i = 0; i < 2; i++)
-        check_ok(ownership_init(&own[i], &database->pg[i], 16, &err), &err);
+        check_ok(ownership_init(&own[i], &database->pg[i], 16, 1, &err), &err);
     check_ok(epoch_open(&epoch, &database->pg[0], "worker", 1, &err), &err);
     check_ok(ownership_balance(&own[0], &database->pg[0], &changed, &err), &err);
     assert_true(changed);
@@ -247,6 +279,7 @@ int main(void)
         database_test(held_packets_are_not_claimed_again),
         database_test(a_writer_with_an_old_routing_is_refused),
         database_test(buckets_are_shared_fairly_and_freed_by_a_lost_connection),
+        database_test(buckets_are_with_the_newest_generation_that_lives),
         database_test(folding_dead_epochs_keeps_every_sum),
     };
 

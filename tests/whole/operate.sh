@@ -120,6 +120,7 @@ prints "ready: events in packets"
 fixpoint -x 1
 exits 0 queue
 prints 'marks.lua:3: cannot take N of "*"'
+grep -qE 'as in marks:[0-9a-f]{32}: .*marks.lua:3: cannot take [0-9]+ of "[^*"]' <<<"$out" || fail "no real message: $out"
 same groups "$(grep -c 'as in marks:' <<<"$out")" 11
 same "dead in JSON" "$(acc queue --json | grep -o '"state":"dead","events":20')" '"state":"dead","events":20'
 group=$(acc queue --json | grep -o '"group":"[0-9a-f]*"' | head -n 1 | cut -d'"' -f4)

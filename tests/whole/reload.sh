@@ -132,7 +132,47 @@ same "more of waits" "$(sql "SELECT count(*) FROM fact_more WHERE n > 500000 AND
 same packets "$(sql "SELECT count(*) FROM packet")" 0
 ok
 
+check "workers of older modules on the same database hold up neither a new lifecycle nor its old facts"
+new_app
+numbered item
+numbered more
+: >"$app/lifecycles/.keep"
+items 1 5000
+echo 'return { on = "item", monotone = true, finds = {}, process_data = function() end }' >"$app/lifecycles/looks.lua"
+start_host --workers 1
+newer=$app newer_settings=("${settings[@]}") newer_host=$host
+app=$TMPDIR/older
+mkdir -p "$app/data" "$app/run"
+cp -r "$newer/kinds" "$newer/lifecycles" "$newer/accrete.yaml" "$app/"
+settings+=(--set "data.dir=$app/data" --set "data.run_dir=$app/run")
+"$ACCRETE" worker --workers 1 --app "$app" "${settings[@]}" >>"$app/host.log" 2>&1 &
+older_host=$!
+hosts+=("$older_host")
+until_true grep -q event=running "$app/host.log"
+until_true eval '[ "$(sql "SELECT count(DISTINCT pid) FROM pg_locks k WHERE locktype = '\''advisory'\'' AND objid < 1048576 AND classid = current_schema()::regnamespace AND objsubid = 2")" = 2 ]'
+app=$newer settings=("${newer_settings[@]}")
+adds again item more 100000
+acc reload >/dev/null 2>&1 || fail "reload ended with $?"
+items 5001 5500
+settled
+same "replays left" "$(sql "SELECT count(*) FROM replay")" 0
+same more "$(count more)" 5500
+grep -q "workers of a newer generation have its buckets now" "$TMPDIR/older/host.log" || fail "the older host does not say why it rests"
+host=$newer_host
+stop_host
+app=$TMPDIR/older
+echo '{"n":7777}' | ingest item
+until_true eval '[ "$(done_by looks)" = 5501 ]'
+host=$older_host
+stop_host
+app=$newer
+ok
+
 check "changed native code loads"
+new_app
+numbered item
+numbered mark
+numbered more
 mkdir -p "$app/native"
 cat >"$app/native/${app##*/}.h" <<'END'
 /* ffi:begin */

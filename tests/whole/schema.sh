@@ -165,6 +165,52 @@ rm "$app/lifecycles/item_marks.lua" "$app/kinds/mark.lua"
 refused "the app does not have it any more" acc schema drift
 ok
 
+check "the mend of a lost trigger works as it is printed"
+small_app
+items 1 3
+fixpoint
+sql "DROP TRIGGER permanent ON fact_item"
+mend=$(acc schema drift 2>/dev/null | sed -n 's/^ *mend: \(CREATE TRIGGER.*\)/\1/p') || true
+"$bin/psql" -Xq -d "$ACCRETE_TEST_URL" -v ON_ERROR_STOP=1 -c "$mend" || fail "the mend fails: $mend"
+acc schema drift >/dev/null 2>&1 || fail "drift: $(acc schema drift)"
+ok
+
+check "backslashes in strings are what they are, whatever the server's default"
+export PGOPTIONS="-c standard_conforming_strings=off"
+acc schema drift >/dev/null 2>&1 || fail "drift: $(acc schema drift)"
+same "what is left to do" "$(acc schema plan 2>/dev/null)" ""
+small_app
+items 1 3
+fixpoint
+acc schema drift >/dev/null 2>&1 || fail "drift: $(acc schema drift)"
+unset PGOPTIONS
+acc schema drift >/dev/null 2>&1 || fail "drift: $(acc schema drift)"
+same "what is left to do" "$(acc schema plan 2>/dev/null)" ""
+ok
+
+check "tables that are lost, changed or somebody else's are found before anything is done, with the way out"
+sql "ALTER TABLE packet RENAME TO packet_away"
+refused "table packet: gone" acc schema drift
+for verb in plan apply; do
+    refused "table packet is gone, and with it what it held: restore a backup" acc schema $verb
+done
+refused "table packet is gone" acc run --quiet --until-fixpoint
+same "tables called packet" "$(sql "SELECT to_regclass('packet')")" ""
+sql "ALTER TABLE packet_away RENAME TO packet; ALTER TABLE packet RENAME COLUMN born TO birth"
+refused "table packet: it lacks the column born timestamptz" acc schema drift
+refused "table packet has been changed by hand (it lacks the column born timestamptz): restore a backup" acc schema apply
+sql "ALTER TABLE packet RENAME COLUMN birth TO born"
+acc schema drift >/dev/null 2>&1 || fail "drift: $(acc schema drift)"
+small_app
+sql "CREATE SCHEMA $schema; CREATE TABLE $schema.packet (sent int)"
+for command in "schema plan" "schema apply" "run --quiet --until-fixpoint"; do
+    refused "has a table packet that accrete did not make (it lacks the column bucket int2): rename it, or give the app a schema of its own" acc $command
+done
+same "tables in the schema" "$(sql "SELECT count(*) FROM pg_class WHERE relnamespace = '$schema'::regnamespace")" 1
+sql "DROP TABLE packet; CREATE VIEW packet AS SELECT 1"
+refused "has a table packet that accrete did not make (it is no table)" acc schema apply
+ok
+
 # FILE: a schema `old` of an older version, as the schema of a new closure app with four buckets.
 older_app()
 {
@@ -252,6 +298,10 @@ settings=(--set "data.dir=$new/data" --set "data.run_dir=$new/run" --set "databa
 echo '{"n":101,"note":"x"}' | ingest item
 fixpoint
 same marks "$(acc count mark)" 101
+app=$old
+settings=("${old_settings[@]}")
+refused "the database is newer than this app, it has 2 fields of the kind and the module 1: use the app's version that added them" \
+    acc ingest --quiet item - <<<'{"n":102}'
 ok
 
 check "hosts that start at once take turns with the schema"
