@@ -127,7 +127,7 @@ struct lookup *batch_lookup(struct batch *batch, const struct kind *kind, int sh
  * there is none.
  */
 bool friends_fetch(struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
-/* Makes the mirrors of the batch's lifecycle complete as of a snapshot taken now. */
+/* friends_mirror.c: makes the mirrors of the batch's lifecycle complete as of a snapshot taken now. */
 bool friends_mirrors(struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;
 /* Ends the read transaction, if one is open. */
 bool friends_end(struct batch *batch, struct acc_error *err) ACC_MUST_CHECK;

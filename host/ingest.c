@@ -227,6 +227,11 @@ const char *ingest_message(const struct ingest *ingest, const struct kind *kind,
     return side_message(ingest->started, kind, row, text);
 }
 
+int64_t ingest_next_batch(const struct ingest *ingest)
+{
+    return ingest->epoch.next_batch;
+}
+
 int64_t ingest_number(struct ingest *ingest)
 {
     return (int64_t)ingest->epoch.id << 32 | ++ingest->numbers;

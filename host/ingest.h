@@ -112,5 +112,7 @@ bool ingest_finish(struct ingest *ingest, struct ingest_counts *counts,
 bool ingest_poll(struct ingest *ingest, struct ingest_counts *counts, bool *is_done,
                  int64_t *wait_ms, struct acc_error *err) ACC_MUST_CHECK;
 
+/* The number of the next batch, or 0 as long as there is no connection. Later ones are higher. */
+int64_t ingest_next_batch(const struct ingest *ingest);
 /* A number for the record of a request (intake_record.h): epoch << 32 | counter. */
 int64_t ingest_number(struct ingest *ingest);

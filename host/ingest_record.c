@@ -72,27 +72,32 @@ void record_errors_clear(struct record_errors *errors)
     *errors = (struct record_errors){0};
 }
 
+void record_error_json(int64_t line, const char *field, const char *message, struct buf *out)
+{
+    buf_printf(out, "{\"line\":%lld", (long long)line);
+    if (field != NULL) {
+        buf_text(out, ",\"field\":");
+        dump_json_text(out, field, strlen(field));
+    }
+    buf_text(out, ",\"message\":");
+    dump_json_text(out, message, strlen(message));
+    buf_byte(out, '}');
+}
+
 void record_errors_json(const struct record_errors *errors, struct buf *out)
 {
-    buf_byte(out, '[');
     for (size_t i = 0; i < errors->count; i++) {
         const struct record_error *error = &errors->list[i];
 
-        buf_printf(out, "%s{\"line\":%lld", i == 0 ? "" : ",", (long long)error->line);
-        if (error->field != NULL) {
-            buf_text(out, ",\"field\":");
-            dump_json_text(out, error->field, strlen(error->field));
-        }
-        buf_text(out, ",\"message\":");
-        dump_json_text(out, error->message, strlen(error->message));
-        buf_byte(out, '}');
+        buf_byte(out, i == 0 ? '[' : ',');
+        record_error_json(error->line, error->field, error->message, out);
     }
-    buf_byte(out, ']');
+    buf_text(out, errors->count == 0 ? "[]" : "]");
 }
 
 /* Rows */
 
-enum { NUMBERS = 7, TEXTS = 6 };
+enum { NUMBERS = 8, TEXTS = 6 };
 
 static void add_text(struct buf *column, const char *text)
 {
@@ -111,15 +116,17 @@ bool ingest_records_send(struct pg *pg, const struct ingest_record *records, siz
                          int64_t batch_id, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
-        .sql = "INSERT INTO ingest (batch, at, id, bytes, lines, new, repeats, refused, part, "
-               "parts, who, name, format, kind, trace, errors) "
-               "SELECT $1::int8, $2::timestamptz, u.id, u.bytes, u.lines, u.new, u.repeats, "
-               "u.refused, u.part, u.parts, u.who, u.name, u.format, u.kind, u.trace, "
-               "u.errors::jsonb "
-               "FROM unnest($3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], "
-               "$8::int8[], $9::int8[], $10::int8[], $11::text[], $12::text[], $13::text[], "
-               "$14::text[], $15::text[], $16::text[]) AS u(id, bytes, lines, new, repeats, "
-               "refused, part, parts, who, name, format, kind, trace, errors)"};
+        .sql =
+            "INSERT INTO ingest (batch, at, id, bytes, lines, new, repeats, refused, part, "
+            "parts, first_batch, who, name, format, kind, trace, errors) "
+            "SELECT $1::int8, $2::timestamptz, u.id, u.bytes, u.lines, u.new, u.repeats, "
+            "u.refused, u.part, u.parts, nullif(u.first_batch, 0), u.who, u.name, u.format, "
+            "u.kind, u.trace, "
+            "u.errors::jsonb "
+            "FROM unnest($3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], "
+            "$8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::text[], $13::text[], "
+            "$14::text[], $15::text[], $16::text[], $17::text[]) AS u(id, bytes, lines, new, "
+            "repeats, refused, part, parts, first_batch, who, name, format, kind, trace, errors)"};
     static struct buf column[1 + NUMBERS + TEXTS];
     struct pg_args args = {0};
 
@@ -129,8 +136,8 @@ bool ingest_records_send(struct pg *pg, const struct ingest_record *records, siz
     }
     for (size_t i = 0; i < count; i++) {
         const struct ingest_record *r = &records[i];
-        const int64_t numbers[] = {r->id,      r->bytes,   r->lines, r->fresh,
-                                   r->repeats, r->refused, r->part,  r->parts};
+        const int64_t numbers[] = {r->id,      r->bytes, r->lines, r->fresh,      r->repeats,
+                                   r->refused, r->part,  r->parts, r->first_batch};
         const char *const texts[] = {r->who, r->name, r->format, r->kind, r->trace, r->errors};
 
         for (size_t c = 0; c <= NUMBERS; c++)

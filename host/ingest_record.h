@@ -25,7 +25,9 @@ void record_errors_add(struct record_errors *errors, int64_t line, const char *m
 /* Forgets what came after it had this count and total. */
 void record_errors_cut(struct record_errors *errors, size_t count, int64_t total);
 void record_errors_clear(struct record_errors *errors);
-/* Appends them as a JSON array of {"line", "field", "message"}; field is left out when unknown. */
+/* Appends {"line", "field", "message"}; field is left out when it is NULL. */
+void record_error_json(int64_t line, const char *field, const char *message, struct buf *out);
+/* Appends them as a JSON array of these. */
 void record_errors_json(const struct record_errors *errors, struct buf *out);
 
 /*
@@ -39,6 +41,8 @@ struct ingest_record {
     int64_t id; /* ingest_number */
     const char *who, *name, *format, *kind, *trace;
     int64_t bytes, lines, fresh, repeats, refused, part, parts;
+    /* With `batch` the bounds of its facts' batches, which are one writer's; 0: not known. */
+    int64_t first_batch;
     const char *errors; /* a JSON array, or NULL: none */
 };
 

@@ -78,6 +78,9 @@ CREATE TABLE IF NOT EXISTS ingest (id int8 PRIMARY KEY, batch int8 NOT NULL, at 
   name text NOT NULL, format text NOT NULL, kind text NOT NULL, bytes int8 NOT NULL, lines int8 NOT NULL, new int8 NOT NULL,
   repeats int8 NOT NULL, refused int8 NOT NULL, part int8 NOT NULL, parts int8 NOT NULL, trace text NOT NULL, errors jsonb);
 CREATE INDEX IF NOT EXISTS ingest_at ON ingest (at, id);
+-- Of a file that a writer of its own sent: its facts' batches are first_batch to batch. NULL: batch alone is known.
+ALTER TABLE ingest ADD COLUMN IF NOT EXISTS first_batch int8;
+CREATE INDEX IF NOT EXISTS ingest_first ON ingest (first_batch) WHERE first_batch IS NOT NULL;
 
 -- Exact counts, one writer a row. Rows of dead epochs are folded into epoch 0.
 CREATE TABLE IF NOT EXISTS tally_lifecycle (epoch int4 NOT NULL, lifecycle int2 NOT NULL, early int8 NOT NULL, late int8 NOT NULL,

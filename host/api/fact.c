@@ -52,8 +52,9 @@ static bool read_fact(void *context, const struct explorer_fact *fact, struct ac
 }
 
 /*
- * The batch that wrote it: number, events, found, new, phases in ms, worker; and the one record of ingest that this batch
- * ended with facts of the kind, if it is one: written within the same moments, which its index knows.
+ * The batch that wrote it: number, events, found, new, phases in ms, worker; and the record of ingest with facts of the
+ * kind that it comes from, if it can be one only: of those that this batch ended (written within the same moments, which
+ * an index knows), and the files whose batches it lies between.
  */
 static json_t *read_batch(struct pg *pg, const struct kind *kind, int64_t batch,
                           struct acc_error *err)
@@ -64,9 +65,9 @@ static json_t *read_batch(struct pg *pg, const struct kind *kind, int64_t batch,
             "b.phases_us[2]::int8, b.phases_us[3]::int8, b.phases_us[4]::int8, "
             "e.host || ':' || e.pid, i.count, i.id FROM batch b LEFT JOIN epoch e ON e.id = "
             "b.id >> 32 LEFT JOIN LATERAL (SELECT count(*)::int8 AS count, max(i.id)::int8 AS id "
-            "FROM ingest i WHERE b.lifecycle = 0 AND i.at BETWEEN b.at - interval '10 s' AND "
-            "b.at + interval '10 s' AND i.batch = b.id AND i.kind IN ($2, '')) i ON true WHERE "
-            "b.id = $1"};
+            "FROM ingest i WHERE b.lifecycle = 0 AND ((i.at BETWEEN b.at - interval '10 s' AND "
+            "b.at + interval '10 s' AND i.batch = b.id) OR (i.first_batch BETWEEN b.id >> 32 << 32 "
+            "AND b.id AND i.batch >= b.id)) AND i.kind IN ($2, '')) i ON true WHERE b.id = $1"};
     static const char *const phases[] = {"load", "load_friends", "process_data", "insert"};
     struct pg_args args = {0};
     char number[24];

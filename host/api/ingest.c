@@ -3,7 +3,7 @@
 #include "api/rows.h"
 
 #include "base/hash.h"
-#include "formats/dump_json.h"
+#include "ingest_record.h"
 
 #include <stdlib.h>
 #include <strings.h>
@@ -54,14 +54,9 @@ static void write_answer(const struct intake_answer *answer, struct buf *out)
     for (size_t i = 0; i < answer->error_count; i++) {
         const struct intake_error *error = &answer->errors[i];
 
-        add_number(out, i == 0 ? "{\"line\":" : ",{\"line\":", error->line);
-        if (error->field != NULL) {
-            buf_text(out, ",\"field\":");
-            dump_json_text(out, error->field, strlen(error->field));
-        }
-        buf_text(out, ",\"message\":");
-        dump_json_text(out, error->message, strlen(error->message));
-        buf_byte(out, '}');
+        if (i > 0)
+            buf_byte(out, ',');
+        record_error_json(error->line, error->field, error->message, out);
     }
     buf_text(out, "]}");
 }

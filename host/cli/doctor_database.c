@@ -66,7 +66,6 @@ static void check_settings(struct doctor *doctor)
         {"full_page_writes", "on", "a power cut may tear pages", NULL},
         {"default_transaction_isolation", "serializable",
          "lifecycles that are not monotone rest on it", NULL},
-        {"standard_conforming_strings", "on", "our statements rest on it", NULL},
         {"server_encoding", "UTF8", "text is UTF-8", "make the database anew: createdb -E UTF8"},
         {"autovacuum", "on", "the queue's table grows without end", NULL},
         {"track_counts", "on", "autovacuum needs it", NULL},

@@ -176,6 +176,7 @@ static struct load_source *add_source(struct load *load, const char *file)
     struct buf path = {0};
 
     source->name = is_stdin ? "stdin" : file;
+    source->first_batch = ingest_next_batch(load->ingest);
     if (load->keeps_rejected && load->rejected != NULL) {
         source->rejected = &load->shared;
     } else if (load->keeps_rejected && !is_stdin) {

@@ -15,7 +15,8 @@ struct load_source {
     const char *format; /* NULL: nothing was read of it */
     int64_t bytes, lines, refused;
     int64_t fresh, repeats;
-    int64_t pending; /* rows of it that are not written yet */
+    int64_t first_batch; /* when reading of it began the next one; 0: there was no connection yet */
+    int64_t pending;     /* rows of it that are not written yet */
     bool is_ended;
     bool is_sent, is_recorded; /* its record: with the transaction under way; on disk */
     struct record_errors errors;

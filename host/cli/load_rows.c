@@ -105,6 +105,7 @@ static bool send_records(void *context, struct pg *pg, int64_t batch_id, struct 
             .fresh = source->fresh,
             .repeats = source->repeats,
             .refused = source->refused,
+            .first_batch = source->first_batch > 0 ? source->first_batch : batch_id >> 32 << 32,
             .errors = errors[count].data,
         };
         count++;

@@ -12,7 +12,7 @@
 #define TIMEOUT_MS 60000
 #define POLL_MS 20
 #define SERVED_MS 5000 /* longest wait for the processes that answer with the new modules */
-#define TRIES 20 /* with others who write into the audit */
+#define TRIES 20       /* with others who write into the audit */
 
 enum answer { ANSWER_NONE, ANSWER_TAKEN, ANSWER_REFUSED };
 

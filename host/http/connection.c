@@ -99,9 +99,13 @@ static void on_refused(h2o_socket_t *socket, const char *error)
 static char *refusal_text(struct connection *connection, const struct http_refusal *refusal,
                           const char *id)
 {
-    char *body = answer_error_text(refusal->code, refusal->message, NULL, id);
+    char limit[80];
     struct buf text = {0};
 
+    snprintf(limit, sizeof(limit), "the body is longer than %lld bytes",
+             (long long)connection->server->options.body_bytes);
+    char *body = answer_error_text(refusal->code, refusal->status == 413 ? limit : refusal->message,
+                                   NULL, id);
     h2o_get_timestamp(&connection->server->context, NULL, NULL);
     buf_printf(&text, "HTTP/1.1 %d %s\r\nDate: %s\r\nConnection: close\r\nContent-Length: %zu\r\n",
                refusal->status, answer_reason(refusal->status),

@@ -12,8 +12,8 @@ struct http_tls {
 static bool fail_ssl(struct acc_error *err, const char *file, const char *wanted)
 {
     unsigned long code = ERR_get_error();
-    const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
-                                                : ERR_reason_error_string(code);
+    const char *reason =
+        ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
 
     ERR_clear_error();
     return acc_fail(err, ACC_EINPUT, "%s: wanted %s: %s", file, wanted,

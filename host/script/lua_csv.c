@@ -405,15 +405,6 @@ static int l_writer_gc(lua_State *L)
     return 0;
 }
 
-static void add_class(lua_State *L, const char *name, lua_CFunction gc)
-{
-    if (luaL_newmetatable(L, name)) {
-        lua_pushcfunction(L, gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_pop(L, 1);
-}
-
 int luaopen_accrete_csv_c(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -423,8 +414,8 @@ int luaopen_accrete_csv_c(lua_State *L)
         {NULL, NULL},
     };
 
-    add_class(L, READER_CLASS, l_reader_gc);
-    add_class(L, WRITER_CLASS, l_writer_gc);
+    lua_tools_class(L, READER_CLASS, l_reader_gc);
+    lua_tools_class(L, WRITER_CLASS, l_writer_gc);
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     memset(lua_newuserdata(L, sizeof(struct buf)), 0, sizeof(struct buf));

@@ -561,7 +561,7 @@ int luaopen_accrete_http_c(lua_State *L)
         {"read", lua_http_read},
         {"ingest", lua_http_ingest},
         {"identity", lua_http_identity},
-        {"suggest", lua_http_suggest},
+        {"suggest", script_l_suggest},
         {NULL, NULL},
     };
     struct lua_http *http = lua_http_of(L);

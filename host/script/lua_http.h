@@ -73,7 +73,6 @@ int lua_http_read(lua_State *L);     /* (token, sql, number, types, ...) -> rows
 int lua_http_ingest(lua_State *L);   /* (token, handle, kind, format, body) -> answer */
 /* lua_routes.c */
 int lua_http_identity(lua_State *L); /* (number of the kind, JSON) -> id */
-int lua_http_suggest(lua_State *L);  /* (word, names) -> nearest or nil */
 /* Wakes what stands in line; the loop's side of them. */
 void lua_http_wake_all(struct lua_http *http);
 void lua_http_drop_wakes(struct lua_http *http);

@@ -375,19 +375,10 @@ static int l_json_is_array(lua_State *L)
     return 1;
 }
 
-static void add_class(lua_State *L, const char *name, lua_CFunction gc)
-{
-    if (luaL_newmetatable(L, name)) {
-        lua_pushcfunction(L, gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_pop(L, 1);
-}
-
 int luaopen_accrete_json_c(lua_State *L)
 {
-    add_class(L, TREE_CLASS, l_tree_gc);
-    add_class(L, ENCODER_CLASS, l_encoder_gc);
+    lua_tools_class(L, TREE_CLASS, l_tree_gc);
+    lua_tools_class(L, ENCODER_CLASS, l_encoder_gc);
 
     lua_createtable(L, 0, 5);
     lua_pushcfunction(L, l_json_decode);

@@ -132,23 +132,6 @@ int lua_http_identity(lua_State *L)
     return 1;
 }
 
-/* suggest(word, names) -> the nearest, or nil */
-int lua_http_suggest(lua_State *L)
-{
-    const char *names[CATALOG_KINDS_MAX];
-    size_t count = 0;
-    const char *word = luaL_checkstring(L, 1);
-
-    luaL_checktype(L, 2, LUA_TTABLE);
-    for (int i = 1; count < CATALOG_KINDS_MAX && i <= (int)lua_objlen(L, 2); i++) {
-        lua_rawgeti(L, 2, i); /* the table keeps it */
-        names[count++] = luaL_checkstring(L, -1);
-        lua_pop(L, 1);
-    }
-    lua_pushstring(L, name_suggest(word, names, count));
-    return 1;
-}
-
 /* As the state's own allocator, up to the limit: one route that hoards must not take the whole machine. */
 static void *allocate(void *context, void *old, size_t old_size, size_t size)
 {

@@ -13,6 +13,15 @@ int luaopen_accrete_settings_c(lua_State *L)
     return 1;
 }
 
+void lua_tools_class(lua_State *L, const char *name, lua_CFunction gc)
+{
+    if (luaL_newmetatable(L, name)) {
+        lua_pushcfunction(L, gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_pop(L, 1);
+}
+
 void lua_tools_open(lua_State *L)
 {
     static const luaL_Reg modules[] = {

@@ -20,6 +20,9 @@ void lua_tools_open(lua_State *L);
  */
 void lua_files_open(lua_State *L);
 
+/* Makes a class of userdata that gc ends. */
+void lua_tools_class(lua_State *L, const char *name, lua_CFunction gc);
+
 /* The C parts, "accrete.NOUN.c". */
 int luaopen_accrete_csv_c(lua_State *L);
 int luaopen_accrete_db_c(lua_State *L);

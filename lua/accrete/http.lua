@@ -267,7 +267,8 @@ local function tick()
     if request.deadline_ms > now_ms then
       wake(request.token, true)
     elseif not request.token then
-      running[request] = nil -- its coroutine was cut off, and it is answered
+      running[request] = nil
+      pcall(answer_broken, request, "its coroutine was cut off") -- unless it was answered when that was
     else
       running[request], waiting[request.token] = nil, nil
       log_request("warn", "a route took too long", request, { limit_ms = C.limit_ms() })

@@ -226,6 +226,22 @@ get "/facts/step/$(answer 'a.rows[1].id')" && wanted 200
 gives a.ingest "$ingest_id"
 ok
 
+check a_fact_of_a_file_names_the_record_of_the_file
+seq 6001 6900 | sed 's/.*/{"n":&}/' >"$TMPDIR/steps.ndjson"
+seq 7001 7900 | sed 's/.*/{"n":&}/' >"$TMPDIR/more_steps.ndjson"
+acc ingest --quiet --set ingest.batch_lines=100 step "$TMPDIR/steps.ndjson"
+same "batches of the file" "$(sql "SELECT count(DISTINCT _batch) > 3 FROM fact_step WHERE n BETWEEN 6001 AND 6900")" t
+ingest_id=$(sql "SELECT id FROM ingest WHERE name LIKE '%/steps.ndjson'")
+for n in 6001 6450 6900; do
+    get "/facts/step/$(id_of step "n = $n")" && wanted 200
+    gives a.ingest "$ingest_id"
+done
+sed -i 's/"n":/"n":1/' "$TMPDIR/steps.ndjson"
+acc ingest --quiet --set ingest.batch_lines=20000 step "$TMPDIR/steps.ndjson" "$TMPDIR/more_steps.ndjson"
+get "/facts/step/$(id_of step 'n = 7450')" && wanted 200
+gives a.ingest null # both files may hold it
+ok
+
 check causes_and_effects_agree_with_what_is_stored
 get "/facts/square/$square/causes" && wanted 200
 gives '#a.nodes' 3

@@ -276,8 +276,10 @@ check "bodies too long, packed too tight or without end are refused"
 head -c 1048577 /dev/zero | tr '\0' ' ' >"$TMPDIR/long"
 get /facts/thing -H 'Content-Type: application/x-ndjson' --data-binary @"$TMPDIR/long"
 is_error 413 body_too_large
+gives 'a.error.message:match("longer than 1048576 bytes") ~= nil' true
 get /facts/thing -H 'Content-Type: application/x-ndjson' -X POST -T - <"$TMPDIR/long"
 is_error 413 body_too_large
+gives 'a.error.message:match("longer than 1048576 bytes") ~= nil' true
 head -c 1048576 "$TMPDIR/long" >"$TMPDIR/fits"
 get /facts/thing -H 'Content-Type: application/x-ndjson' --data-binary @"$TMPDIR/fits"
 wanted 200

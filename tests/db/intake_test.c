@@ -9,6 +9,8 @@
 #include <zlib.h>
 
 #define MOST 4096
+#define WIDE 12           /* facts */
+#define WIDE_BYTES 900000 /* of each */
 
 /* What came of a request; texts are copied. */
 struct reply {
@@ -30,6 +32,7 @@ struct desk {
     struct intake_limits limits;
     struct reply replies[MOST];
     size_t sent, answered;
+    bool has_waited; /* for the socket to take more */
 };
 
 static void put(char *to, size_t size, const char *text)
@@ -112,6 +115,7 @@ static void turn(struct desk *desk)
                         .events = intake_wants_write(desk->intake) ? POLLIN | POLLOUT : POLLIN};
     int64_t wait_ms = intake_wait_ms(desk->intake);
 
+    desk->has_waited |= intake_wants_write(desk->intake);
     poll(&fd, 1, wait_ms < 0 || wait_ms > 1000 ? 1000 : (int)wait_ms);
     intake_drive(desk->intake);
 }
@@ -437,6 +441,32 @@ static void a_text_is_one_fact(void **state)
     assert_int_equal(number_of(*state, "SELECT length(body) FROM fact_book WHERE title = 'a.txt'"),
                      31);
     desk_close(desk);
+}
+
+/* More than a socket takes at once: the rest goes when it is writable, not when the server answers. */
+static void wide_facts_are_written_piece_by_piece(void **state)
+{
+    struct desk *desk = desk_open(*state);
+    struct buf bodies[WIDE] = {0};
+
+    for (size_t i = 0; i < WIDE; i++) {
+        buf_printf(&bodies[i], "{\"title\":\"%zu\",\"body\":\"", i);
+        for (size_t n = 0; n < WIDE_BYTES; n++)
+            buf_byte(&bodies[i], (char)('a' + (n * 7 + i) % 26));
+        buf_text(&bodies[i], "\"}");
+        SEND(desk, bodies[i].data, .kind = "book");
+    }
+    settle(desk);
+    for (size_t i = 0; i < WIDE; i++) {
+        assert_int_equal(desk->replies[i].status, 200);
+        assert_int_equal(desk->replies[i].fresh, 1);
+    }
+    assert_true(desk->has_waited);
+    assert_int_equal(number_of(*state, "SELECT sum(length(body)) FROM fact_book"),
+                     WIDE * WIDE_BYTES);
+    desk_close(desk);
+    for (size_t i = 0; i < WIDE; i++)
+        buf_clear(&bodies[i]);
 }
 
 static void a_check_counts_and_writes_nothing(void **state)
@@ -772,6 +802,7 @@ int main(void)
         database_test(a_long_body_is_spread_over_transactions),
         database_test(packed_bodies_are_unpacked_up_to_a_limit),
         database_test(a_text_is_one_fact),
+        database_test(wide_facts_are_written_piece_by_piece),
         database_test(a_check_counts_and_writes_nothing),
         database_test(too_many_and_too_much_are_turned_away),
         database_test(what_the_database_refuses_hits_only_its_request),

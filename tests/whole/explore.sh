@@ -86,11 +86,17 @@ done
 ok
 
 check an_app_without_facts_says_so
-for command in "facts edge" "find 0123" "explain edge 0123" "explain edge from=1 to=2" index "index explorer"; do
+for command in "find 0123" "explain edge 0123" "explain edge from=1 to=2" index "index explorer"; do
     on $command && failed 1 "nothing is stored yet"
 done
 on count edge -f from~eq~1 && done_with
 same "count" "$out" 0
+on facts edge --json && done_with
+same "facts" "$out" '{"kind":"edge","facts":[],"is_more":false}'
+on facts edge --ndjson && done_with
+same "facts as NDJSON" "$out" ""
+on facts edge -f from~eq~1 --csv && done_with
+same "facts as CSV" "$out" "_id,from,to"
 on graph --json && done_with
 ok
 

@@ -217,8 +217,8 @@ exits 1 doctor --set "database.url=$ACCRETE_TEST_URL user=nobody_is_this"
 prints 'mend: correct the user in database.url, or CREATE ROLE ... LOGIN'
 exits 1 doctor --set database.schema=pg_own
 prints "PostgreSQL keeps this name for itself, choose another one (database.schema)"
-exits 1 doctor --set "database.url=$ACCRETE_TEST_URL options='-c standard_conforming_strings=off'"
-prints "mend: ALTER SYSTEM SET standard_conforming_strings = on, then SELECT pg_reload_conf()"
+exits 1 doctor --set "database.url=$ACCRETE_TEST_URL options='-c track_counts=off'"
+prints "mend: ALTER SYSTEM SET track_counts = on, then SELECT pg_reload_conf()"
 exits 1 doctor --set "database.url=$ACCRETE_TEST_URL options='-c default_transaction_read_only=on'"
 prints "transaction_read_only is on, wanted off: nothing can be written"
 owner=$(sql "SELECT current_user") weak=weak_$schema
