@@ -443,6 +443,41 @@ static void a_text_is_one_fact(void **state)
     desk_close(desk);
 }
 
+static void what_a_socket_does_not_take_at_once_is_known_and_goes_later(void **state)
+{
+    static struct pg_stmt stmt = {.sql = "SELECT length($1::text)::int8"};
+    struct database *database = *state;
+    struct pg pg;
+    struct pg_args args = {0};
+    struct acc_error err;
+    char *wide = malloc(WIDE * WIDE_BYTES + 1);
+    bool is_ready = false;
+
+    memset(wide, 'w', WIDE * WIDE_BYTES);
+    wide[WIDE * WIDE_BYTES] = '\0';
+    check_ok(pg_open_start(&pg, getenv("ACCRETE_TEST_URL"), database->schema, 0, &err), &err);
+    while (!is_ready) {
+        poll(NULL, 0, 1);
+        check_ok(pg_open_poll(&pg, &is_ready, &err), &err);
+    }
+    pg_text(&args, wide);
+    check_ok(pg_send(&pg, &stmt, &args, &err) && pg_sync(&pg, &err), &err);
+    assert_true(pg.wants_write);
+    for (is_ready = false; !is_ready; pg_poll(&pg, &is_ready)) {
+        struct pollfd fd = {.fd = PQsocket(pg.conn),
+                            .events = pg.wants_write ? POLLIN | POLLOUT : POLLIN};
+
+        assert_int_equal(poll(&fd, 1, 20000), 1);
+    }
+    PGresult *res = pg_result(&pg, &err);
+    assert_non_null(res);
+    assert_int_equal(pg_get_int8(res, 0, 0), WIDE * WIDE_BYTES);
+    PQclear(res);
+    check_ok(pg_end(&pg, &err), &err);
+    pg_close(&pg);
+    free(wide);
+}
+
 /* More than a socket takes at once: the rest goes when it is writable, not when the server answers. */
 static void wide_facts_are_written_piece_by_piece(void **state)
 {
@@ -802,6 +837,7 @@ int main(void)
         database_test(a_long_body_is_spread_over_transactions),
         database_test(packed_bodies_are_unpacked_up_to_a_limit),
         database_test(a_text_is_one_fact),
+        database_test(what_a_socket_does_not_take_at_once_is_known_and_goes_later),
         database_test(wide_facts_are_written_piece_by_piece),
         database_test(a_check_counts_and_writes_nothing),
         database_test(too_many_and_too_much_are_turned_away),
