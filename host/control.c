@@ -91,7 +91,6 @@ bool control_pause(struct pg *pg, bool is_paused, const struct control_act *act,
 {
     char *who = act->who != NULL ? acc_strdup(act->who) : audit_who();
     struct change change = {
-        .audit_id = audit_id,
         .sql = is_paused ? "INSERT INTO control (what, lifecycle, who, reason, since) "
                            "VALUES ('pause', 0, $1, $2, clock_timestamp()) ON CONFLICT (what, "
                            "lifecycle) DO UPDATE SET who = excluded.who, reason = excluded.reason"
@@ -102,6 +101,7 @@ bool control_pause(struct pg *pg, bool is_paused, const struct control_act *act,
                   .reason = act->reason,
                   .result = is_paused ? "no new batches" : "batches again"}};
 
+    change.audit_id = audit_id;
     if (is_paused) {
         pg_text(&change.args, who);
         pg_text(&change.args, act->reason);
@@ -141,7 +141,6 @@ bool control_throttle(struct pg *pg, const char *lifecycle, double per_s,
         snprintf(result, sizeof(result), "%g/s over all workers", per_s);
     char *who = act->who != NULL ? acc_strdup(act->who) : audit_who();
     struct change change = {
-        .audit_id = audit_id,
         .sql = per_s > 0 ? "INSERT INTO control VALUES ('throttle', $1, $2::int8 / 1000.0, $3, $4, "
                            "clock_timestamp()) ON CONFLICT (what, lifecycle) DO UPDATE SET per_s = "
                            "excluded.per_s, who = excluded.who, reason = excluded.reason, since = "
@@ -152,6 +151,7 @@ bool control_throttle(struct pg *pg, const char *lifecycle, double per_s,
                   .what = lifecycle,
                   .reason = act->reason,
                   .result = result}};
+    change.audit_id = audit_id;
     pg_int2(&change.args, number);
     if (per_s > 0) {
         pg_int8(&change.args, (int64_t)(per_s * 1000));

@@ -117,7 +117,8 @@ static bool settle(const struct todo_input *input, double *work)
                 next[j] += input->raises[j * count + i] * work[i];
             change = fmax(change, fabs(next[j] - work[j]));
         }
-        memcpy(work, next, count * sizeof(double));
+        for (size_t j = 0; j < count; j++)
+            work[j] = next[j];
         settles = change < SETTLED;
     }
     free(next);

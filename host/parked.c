@@ -172,7 +172,9 @@ static bool change(struct pg *pg, void *context, struct acc_error *err)
 bool parked_change(struct pg *pg, const struct parked_act *act, int64_t *count, int64_t *audit_id,
                    struct acc_error *err)
 {
-    struct change it = {act, count, audit_id};
+    struct change it = {.act = act};
 
+    it.count = count;
+    it.audit_id = audit_id;
     return pg_write(pg, change, &it, err);
 }

@@ -158,10 +158,13 @@ bool token_new(struct pg *pg, const char *name, enum http_role role, const char 
     pg_text(&args, token_role_name(role));
     pg_bytes(&args, PG_BYTEA, hash, sizeof(hash));
     pg_text(&args, by);
-    struct change it = {sql, &args, &audit,
-                        "the name has been given, and is not given again: what the audit says of "
-                        "it is about one secret",
-                        audit_id};
+    struct change it = {.sql = sql,
+                        .args = &args,
+                        .audit = &audit,
+                        .complaint = "the name has been given, and is not given again: what the "
+                                     "audit says of it is about one secret"};
+
+    it.audit_id = audit_id;
     bool ok = pg_write(pg, change, &it, err);
     if (!ok)
         OPENSSL_cleanse(secret, TOKEN_BYTES);
@@ -182,6 +185,11 @@ bool token_revoke(struct pg *pg, const char *name, const char *who, const char *
     struct pg_args args = {0};
 
     pg_text(&args, name);
-    struct change it = {sql, &args, &audit, "there is no valid token of that name", audit_id};
+    struct change it = {.sql = sql,
+                        .args = &args,
+                        .audit = &audit,
+                        .complaint = "there is no valid token of that name"};
+
+    it.audit_id = audit_id;
     return pg_write(pg, change, &it, err);
 }

@@ -27,13 +27,12 @@ static char *setup_sql(const char *schema, int64_t statement_timeout_ms)
 {
     struct buf sql = {0};
 
-    buf_printf(
-        &sql,
-        "SET default_transaction_isolation = serializable; SET TimeZone = 'UTC'; "
-        "SET DateStyle = ISO; SET standard_conforming_strings = on; "
-        "SET client_min_messages = warning; SET extra_float_digits = 1; "
-        "SET statement_timeout = %lld; SET tcp_user_timeout = 20000; ",
-        (long long)statement_timeout_ms);
+    buf_printf(&sql,
+               "SET default_transaction_isolation = serializable; SET TimeZone = 'UTC'; "
+               "SET DateStyle = ISO; SET standard_conforming_strings = on; "
+               "SET client_min_messages = warning; SET extra_float_digits = 1; "
+               "SET statement_timeout = %lld; SET tcp_user_timeout = 20000; ",
+               (long long)statement_timeout_ms);
     if (schema != NULL) {
         buf_text(&sql, "SET search_path = ");
         pg_identifier(&sql, schema);
