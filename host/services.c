@@ -204,13 +204,10 @@ static int wanted_count(const struct services *services, enum page_role role, bo
 {
     const struct settings *s = &services->app->settings;
 
-    if (!services->is_serving)
+    if (!services->is_serving || !s->http.enabled)
         return 0;
-    if (role == SERVICE_FIGURES)
-        return 1;
-    if (!s->http.enabled)
-        return 0;
-    return role == SERVICE_FRONT   ? (int)s->http.processes
+    return role == SERVICE_FIGURES ? 1
+           : role == SERVICE_FRONT ? (int)s->http.processes
            : role == SERVICE_QUERY ? (int)s->http.queries
            : with_routes           ? (int)s->http.routes
                                    : 0;

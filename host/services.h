@@ -12,7 +12,7 @@
 struct services;
 
 /*
- * Opens the listeners that http.listen names (none when http.enabled is no: then only the board is kept). start_child is
+ * Opens the listeners that http.listen names (none when http.enabled is no, and nothing is started). start_child is
  * what every child does first.
  * is_serving no: nothing is opened or started (a machine that only lends its workers). NULL with err.
  */

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The same edges in any order, batches of any size, any number of workers: one fixpoint, that of tests/order/graph.lua.
 . tests/host.sh "$@"
+export ACCRETE_HTTP__ENABLED=no # hundreds of hosts start, and nobody asks them
 
 # Starts an app with the edges of a graph. Sets wanted.
 graph() # SHAPE SIZE

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Fold through the whole host: every scenario in every order of its books, batches, claim orders, workers, deliveries and deaths: one digest.
 . tests/host.sh "$@"
+export ACCRETE_HTTP__ENABLED=no # hundreds of hosts start, and nobody asks them
 
 luajit tests/order/fold_cases.lua "$TMPDIR/cases"
 
