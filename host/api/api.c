@@ -254,7 +254,8 @@ static bool open_session(struct api *api, struct pg *pg, const char *role, int64
 struct pg *api_connect(struct api *api, struct acc_error *err)
 {
     /* A read need not fail for a loss of long ago. Twice: what the server said last comes before its end. */
-    if (pg_is_alive(api->pg) && pg_is_alive(api->pg))
+    bool is_alive = pg_is_alive(api->pg);
+    if (is_alive && pg_is_alive(api->pg))
         return api->pg;
     pg_close(api->pg);
     *api->pg = (struct pg){0};

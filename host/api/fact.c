@@ -247,12 +247,15 @@ static void answer_groups(struct api_call *call, const struct fact_call *fact)
         return;
     }
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:I, s:b}", "by", groups[i].lifecycle, "count",
-                            (json_int_t)(groups[i].as_data + groups[i].as_friend), "as_data",
-                            (json_int_t)groups[i].as_data, "as_friend",
-                            (json_int_t)groups[i].as_friend, "exact", groups[i].is_exact));
+    for (size_t i = 0; i < count; i++) {
+        json_int_t as_data = groups[i].as_data;
+        json_int_t as_friend = groups[i].as_friend;
+
+        json_array_append_new(list,
+                              json_pack("{s:s, s:I, s:I, s:I, s:b}", "by", groups[i].lifecycle,
+                                        "count", as_data + as_friend, "as_data", as_data,
+                                        "as_friend", as_friend, "exact", groups[i].is_exact));
+    }
     http_answer_json(call->request, 200, list);
 }
 
