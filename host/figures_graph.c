@@ -450,7 +450,11 @@ json_t *figures_graph(const struct figures *figures, bool is_recent)
         add_edges(&graph, life);
     }
     double *raises = gains(&graph);
-    todo_cycles(figures->reading.life_count, raises, CYCLES_MOST, add_cycle, &graph);
+    uint16_t *on = acc_alloc(figures->reading.life_count * sizeof(*on) + 1);
+    for (size_t i = 0; i < figures->reading.life_count; i++)
+        on[i] = figures->reading.lives[i].kind;
+    todo_cycles(figures->reading.life_count, raises, on, CYCLES_MOST, add_cycle, &graph);
+    free(on);
     free(raises);
     return json_pack("{s:o, s:o, s:o, s:o}", "kinds", kinds, "lifecycles", lifecycles, "edges",
                      graph.edges, "cycles", graph.cycles);

@@ -14,11 +14,24 @@
 struct search {
     size_t count, most, found, steps;
     const double *raises;
+    const uint16_t *kinds;
     void (*visit)(void *context, const size_t *cycle, size_t length, double gain);
     void *context;
     size_t path[TODO_CYCLE_MAX];
     bool *is_on_path;
 };
+
+/* Whether the path has passed next, or its kind. */
+static bool is_passed(const struct search *search, size_t next, size_t length)
+{
+    if (search->is_on_path[next])
+        return true;
+    for (size_t i = 0; search->kinds != NULL && i < length; i++) {
+        if (search->kinds[search->path[i]] == search->kinds[next])
+            return true;
+    }
+    return false;
+}
 
 static void walk(struct search *search, size_t length, double gain)
 {
@@ -33,7 +46,7 @@ static void walk(struct search *search, size_t length, double gain)
         if (next == start) {
             search->found++;
             search->visit(search->context, search->path, length, gain * raised);
-        } else if (!search->is_on_path[next] && length < TODO_CYCLE_MAX) {
+        } else if (length < TODO_CYCLE_MAX && !is_passed(search, next, length)) {
             search->is_on_path[next] = true;
             search->path[length] = next;
             walk(search, length + 1, gain * raised);
@@ -42,12 +55,16 @@ static void walk(struct search *search, size_t length, double gain)
     }
 }
 
-void todo_cycles(size_t count, const double *raises, size_t most,
+void todo_cycles(size_t count, const double *raises, const uint16_t *kinds, size_t most,
                  void (*visit)(void *context, const size_t *cycle, size_t length, double gain),
                  void *context)
 {
-    struct search search = {
-        .count = count, .most = most, .raises = raises, .visit = visit, .context = context};
+    struct search search = {.count = count,
+                            .most = most,
+                            .raises = raises,
+                            .kinds = kinds,
+                            .visit = visit,
+                            .context = context};
 
     search.is_on_path = acc_zalloc(count + 1);
     for (size_t start = 0; start < count; start++) {
@@ -136,7 +153,7 @@ void todo_estimate(const struct todo_input *input, double *work, struct todo *to
     bool settles = settle(input, work);
     todo->settles = queued == 0 || (settles && todo->growth < 1);
     if (!todo->settles) {
-        todo_cycles(input->count, input->raises, 1000, keep_strongest, todo);
+        todo_cycles(input->count, input->raises, NULL, 1000, keep_strongest, todo);
         return;
     }
     todo->events = 0;

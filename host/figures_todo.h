@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define TODO_CYCLE_MAX 16
 #define TODO_ITERATIONS 200
@@ -37,8 +38,9 @@ void todo_estimate(const struct todo_input *input, double *work, struct todo *to
 
 /*
  * Visits the cycles of raises, each once, from its lowest lifecycle; at most TODO_CYCLE_MAX long, and no more than most of
- * them. gain is the product along it.
+ * them. kinds (NULL: any) says of what kind the data of each lifecycle is: a cycle passes each kind once. gain is the
+ * product along it.
  */
-void todo_cycles(size_t count, const double *raises, size_t most,
+void todo_cycles(size_t count, const double *raises, const uint16_t *kinds, size_t most,
                  void (*visit)(void *context, const size_t *cycle, size_t length, double gain),
                  void *context);

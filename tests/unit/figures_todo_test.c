@@ -176,12 +176,25 @@ static void each_cycle_is_visited_once(void **state)
     struct seen seen = {0};
 
     (void)state;
-    todo_cycles(3, raises, 100, see, &seen);
+    todo_cycles(3, raises, NULL, 100, see, &seen);
     assert_int_equal(seen.count, 6);
     close_to(seen.gains, 2 + 3 * 4 + 2 * 8);
     seen = (struct seen){0};
-    todo_cycles(3, raises, 4, see, &seen);
+    todo_cycles(3, raises, NULL, 4, see, &seen);
     assert_int_equal(seen.count, 4);
+}
+
+static void a_cycle_passes_each_kind_once(void **state)
+{
+    /* Two lifecycles of one kind and one of another: the loop of the first, and a pair with each. */
+    const double raises[] = {2, 2, 2, 2, 0, 2, 2, 2, 0};
+    const uint16_t kinds[] = {7, 7, 9};
+    struct seen seen = {0};
+
+    (void)state;
+    todo_cycles(3, raises, kinds, 100, see, &seen);
+    assert_int_equal(seen.count, 3);
+    close_to(seen.gains, 2 + 2 * 4);
 }
 
 static void a_dense_graph_ends_in_time(void **state)
@@ -215,6 +228,7 @@ int main(void)
         cmocka_unit_test(without_work_done_there_is_no_time),
         cmocka_unit_test(nothing_is_no_trouble),
         cmocka_unit_test(each_cycle_is_visited_once),
+        cmocka_unit_test(a_cycle_passes_each_kind_once),
         cmocka_unit_test(a_dense_graph_ends_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
