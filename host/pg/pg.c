@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #define WRITE_TRIES 20
+#define ALONE_TRIES 20
 
 enum pending { PENDING_PREPARE, PENDING_EXEC };
 
@@ -23,6 +24,11 @@ void pg_close(struct pg *pg)
     PQfinish(pg->conn);
     free(pg->pending);
     *pg = (struct pg){0};
+}
+
+static void pause_before(int tries)
+{
+    usleep((useconds_t)(1000 * (tries + 1) + random() % 5000));
 }
 
 /* Pipelines */
@@ -225,8 +231,27 @@ bool pg_finish(struct pg *pg, struct acc_error *err)
     return ok;
 }
 
-PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
-                   struct acc_error *err)
+/*
+ * A statement alone is a transaction of its own: under SERIALIZABLE even one that only reads may be
+ * refused, with nothing done, and is sent again.
+ */
+static bool is_alone(const struct pg *pg)
+{
+    return PQtransactionStatus(pg->conn) == PQTRANS_IDLE &&
+           PQpipelineStatus(pg->conn) == PQ_PIPELINE_OFF;
+}
+
+static bool again(const struct pg *pg, int tries, const struct acc_error *err)
+{
+    if (tries >= ALONE_TRIES || !is_alone(pg) ||
+        (strcmp(err->sqlstate, "40001") != 0 && strcmp(err->sqlstate, "40P01") != 0))
+        return false;
+    pause_before(tries);
+    return true;
+}
+
+static PGresult *query_once(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
+                            struct acc_error *err)
 {
     if (!pg_send(pg, stmt, args, err) || !pg_sync(pg, err))
         return NULL;
@@ -239,22 +264,57 @@ PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *ar
     return res;
 }
 
-PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args, struct acc_error *err)
+PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
+                   struct acc_error *err)
 {
-    if (pg->conn == NULL) {
-        acc_fail(err, ACC_ELOST, "no connection to the database");
-        return NULL;
+    bool may_repeat = pg->conn != NULL && is_alone(pg);
+    struct acc_error why;
+
+    for (int tries = 0;; tries++) {
+        PGresult *res = query_once(pg, stmt, args, &why);
+        if (res != NULL)
+            return res;
+        if (!may_repeat || !again(pg, tries, &why))
+            break;
     }
+    if (err != NULL)
+        *err = why;
+    return NULL;
+}
+
+static PGresult *exec_once(struct pg *pg, const char *sql, const struct pg_args *args,
+                           struct acc_error *err)
+{
     PGresult *res = args == NULL ? PQexec(pg->conn, sql)
                                  : PQexecParams(pg->conn, sql, args->count, args->types,
                                                 args->values, args->lengths, args->formats, 1);
     pg->round_trips++;
-    if (!is_good(res)) {
-        pg_fail(err, res, pg->conn);
-        PQclear(res);
+    if (is_good(res))
+        return res;
+    pg_fail(err, res, pg->conn);
+    PQclear(res);
+    return NULL;
+}
+
+PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args, struct acc_error *err)
+{
+    struct acc_error why;
+
+    if (pg->conn == NULL) {
+        acc_fail(err, ACC_ELOST, "no connection to the database");
         return NULL;
     }
-    return res;
+    bool may_repeat = is_alone(pg);
+    for (int tries = 0;; tries++) {
+        PGresult *res = exec_once(pg, sql, args, &why);
+        if (res != NULL)
+            return res;
+        if (!may_repeat || !again(pg, tries, &why))
+            break;
+    }
+    if (err != NULL)
+        *err = why;
+    return NULL;
 }
 
 bool pg_do(struct pg *pg, const char *sql, const struct pg_args *args, struct acc_error *err)
@@ -311,6 +371,6 @@ bool pg_write(struct pg *pg, bool (*body)(struct pg *pg, void *context, struct a
         }
         if (err->code != ACC_ECONFLICT || tries == WRITE_TRIES)
             return false;
-        usleep((useconds_t)(1000 * (tries + 1) + random() % 5000));
+        pause_before(tries);
     }
 }

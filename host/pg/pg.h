@@ -159,12 +159,15 @@ bool pg_is_alive(struct pg *pg);
 bool pg_end(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 bool pg_must_rollback(const struct pg *pg);
 
-/* One statement, one round trip: send, sync, result, finish. */
+/*
+ * One statement, one round trip: send, sync, result, finish. Outside a transaction it is sent again
+ * when the server refuses it for what others do at the same time (SQLSTATE 40001, 40P01).
+ */
 PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
                    struct acc_error *err) ACC_MUST_CHECK;
 /*
  * The same for SQL text that is used once; not prepared by name. args NULL: several statements may
- * stand in sql, text results.
+ * stand in sql, text results; one that ends its own transactions has them end the text.
  */
 PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args,
                   struct acc_error *err) ACC_MUST_CHECK;
