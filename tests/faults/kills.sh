@@ -7,7 +7,7 @@ kills=6
 size=320
 if [ $long = yes ]; then
     kills=24
-    size=520
+    size=640
 fi
 
 counted=0
