@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,9 +13,9 @@
 
 #define KIB 1024
 #define MIB (1024 * KIB)
-#define TOPIC_BYTES (256 * KIB)
-#define METRICS_SERIES 16384
-#define SERIES_MAX 4096
+#define TOPIC_BYTES MIB
+#define METRICS_SERIES 65536
+#define SERIES_MAX 16384
 #define NAME_MAX_BYTES 48
 
 const char *const board_topic_names[BOARD_TOPICS] = {"status",  "lifecycles", "facts", "events",
@@ -28,13 +27,13 @@ static const struct {
 } documents[BOARD_DOCUMENTS] = {
     [BOARD_STATUS] = {"status", MIB},
     [BOARD_KINDS] = {"kinds", 2 * MIB},
-    [BOARD_LIFECYCLES] = {"lifecycles", 4 * MIB},
-    [BOARD_GRAPH_ALL] = {"graph of all time", 4 * MIB},
-    [BOARD_GRAPH_5M] = {"graph of 5 minutes", 4 * MIB},
+    [BOARD_LIFECYCLES] = {"lifecycles", 8 * MIB},
+    [BOARD_GRAPH_ALL] = {"graph of all time", 8 * MIB},
+    [BOARD_GRAPH_5M] = {"graph of 5 minutes", 8 * MIB},
     [BOARD_WORKERS] = {"workers", MIB},
     [BOARD_GENERATIONS] = {"generations", MIB},
     [BOARD_DATABASE] = {"database", MIB},
-    [BOARD_METRICS] = {"metrics", 8 * MIB},
+    [BOARD_METRICS] = {"metrics", 32 * MIB},
     [BOARD_TOKENS] = {"tokens", MIB},
 };
 
@@ -191,7 +190,11 @@ struct metrics *board_metrics(struct board *board)
 
 void *board_memory(struct board *board, uint64_t layout, size_t size)
 {
-    assert(size <= BOARD_MEMORY);
+    if (size > BOARD_MEMORY) {
+        log_error("board", "event=\"process ends\" memory=%zu wanted_at_most=%d", size,
+                  BOARD_MEMORY);
+        abort();
+    }
     if (board->layout->memory_layout != layout) {
         memset(board->memory, 0, size);
         board->layout->memory_layout = layout;

@@ -312,6 +312,7 @@ int figures_main(const struct serve_options *options)
                                 .todo = {.settles = true, .events = NAN, .eta_s = NAN},
                                 .eta_low_s = NAN,
                                 .eta_high_s = NAN};
+    _Static_assert(sizeof(struct rates) <= BOARD_MEMORY, "rates do not fit into the board");
     /* Its size names the layout: a program of another version has another board anyway. */
     figures->rates = board_memory(options->board, sizeof(struct rates), sizeof(struct rates));
     figures_metrics_open(figures);

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 #define RATES_SECONDS 300.0
-#define RATES_LIFECYCLES 257 /* by number; 0 is ingest */
-#define RATES_KINDS 128      /* tags ever seen */
+#define RATES_LIFECYCLES 1025 /* by number, those of former modules too; 0 is ingest */
+#define RATES_KINDS 320       /* tags ever seen */
 #define RATES_EPOCHS 1024
 #define RATES_PHASES 5 /* load, load_friends, process_data, insert, commit */
 #define RATES_SAMPLES 30

@@ -9,7 +9,7 @@
 #define KIND_FIELDS_MAX 32
 #define KIND_SHAPES_MAX 32
 #define KIND_NAME_MAX 41
-#define CATALOG_KINDS_MAX 64
+#define CATALOG_KINDS_MAX 256
 
 enum field_type {
     FIELD_BOOL,

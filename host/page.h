@@ -11,7 +11,6 @@
 
 #define PAGE_SLOTS 130
 #define PAGE_PACKETS 256
-#define PAGE_LIFECYCLES 256
 
 enum page_phase {
     PHASE_NONE,

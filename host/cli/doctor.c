@@ -134,6 +134,10 @@ static void check_modules(struct doctor *doctor)
     else
         doctor_say(doctor, "modules", GRADE_OK, NULL, "%zu kinds and %zu lifecycles load",
                    doctor->program.catalog.count, doctor->program.lifecycle_count);
+    if (doctor->script != NULL && script_is_on_snapshot(doctor->script))
+        doctor_say(
+            doctor, "LuaJIT", GRADE_WARN, "apt-get install libluajit2-5.1-2",
+            "this one is of 2022-03 and compiles wrongly; Lua is only interpreted, which is slow");
     free(dir);
 }
 

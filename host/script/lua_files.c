@@ -1,10 +1,12 @@
 #include "base/files.h"
+#include "base/log.h"
 #include "kinds.h"
 #include "script/lua_error.h"
 #include "script/lua_tools.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "accrete.db" is "lua/accrete/db.lua", or "lua/accrete/db/init.lua". */
@@ -77,6 +79,20 @@ static int l_not_found(lua_State *L)
                           "no module \"%s\" in the program%s, or in package.path%s%s%s", module,
                           in_app, near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near,
                           near == NULL ? "" : "\"?");
+}
+
+void lua_iterate_open(lua_State *L)
+{
+    static const char name[] = "host/script/iterate.lua";
+    size_t size = 0;
+    const char *data = files_get(name, &size);
+
+    if (luaL_loadbuffer(L, data, size, "@host/script/iterate.lua") != 0 ||
+        lua_pcall(L, 0, 1, 0) != 0) {
+        log_error("lua", "event=\"process ends\" error=%s", log_quote(lua_tostring(L, -1)));
+        abort();
+    }
+    lua_setfield(L, LUA_REGISTRYINDEX, LUA_ITERATION);
 }
 
 void lua_files_open(lua_State *L)

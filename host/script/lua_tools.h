@@ -9,6 +9,7 @@
 #define LUA_CONNINFO "accrete.conninfo"     /* string: what db.connect() takes by default */
 #define LUA_SCHEMA "accrete.schema"         /* string: its schema */
 #define LUA_SETTINGS "accrete.settings"     /* table of strings: the app's own settings */
+#define LUA_ITERATION "accrete.iteration"   /* string: what iterate.lua returned */
 #define LUA_APP_DIR "accrete.app_dir"       /* string: holds native/NAME.h */
 #define LUA_METRICS "accrete.metrics"       /* light userdata: struct metrics of the host */
 #define LUA_NATIVE_DIR "accrete.native_dir" /* string: holds NAME-*.so */
@@ -19,6 +20,8 @@ void lua_tools_open(lua_State *L);
  * Makes the Lua files that are built into the program findable by require, before any file on disk.
  */
 void lua_files_open(lua_State *L);
+/* Puts pairs and next in place that compiled code runs rightly (iterate.lua says why). */
+void lua_iterate_open(lua_State *L);
 
 /* Makes a class of userdata that gc ends. */
 void lua_tools_class(lua_State *L, const char *name, lua_CFunction gc);

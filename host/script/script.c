@@ -131,7 +131,8 @@ struct script *script_new(const struct settings *settings, const char *app_dir,
     script->check = LUA_NOREF;
     script->prompt = LUA_NOREF;
     luaL_openlibs(L);
-    if (!settings->worker.jit)
+    lua_iterate_open(L); /* before anything keeps LuaJIT's own pairs */
+    if (!settings->worker.jit || script_is_on_snapshot(script))
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_tools_open(L);
     lua_files_open(L);
@@ -157,6 +158,14 @@ void script_free(struct script *script)
     lua_close(script->L);
     free(script->app_dir);
     free(script);
+}
+
+bool script_is_on_snapshot(const struct script *script)
+{
+    lua_getfield(script->L, LUA_REGISTRYINDEX, LUA_ITERATION);
+    bool is_snapshot = strcmp(lua_tostring(script->L, -1), "snapshot") == 0;
+    lua_pop(script->L, 1);
+    return is_snapshot;
 }
 
 void script_set_database(struct script *script, const char *conninfo, const char *schema)

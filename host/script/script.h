@@ -18,6 +18,8 @@ struct intake;
 struct script *script_new(const struct settings *settings, const char *app_dir,
                           const char *native_dir, struct acc_error *err) ACC_MUST_CHECK;
 void script_free(struct script *script);
+/* Whether LuaJIT is the snapshot of 2022-03, which compiles wrongly (iterate.lua): it only interprets. */
+bool script_is_on_snapshot(const struct script *script);
 
 /* What `require "accrete.db"` connects to by default: borrowed, may be NULL. */
 void script_set_database(struct script *script, const char *conninfo, const char *schema);

@@ -11,7 +11,8 @@ is_done()
 {
     get /status
     [ "$(answer a.state)" = fixpoint ] && get /metrics &&
-        grep -q '^accrete_facts{kind="path"} 1830$' "$TMPDIR/answer" && grep -q '^accrete_table_bytes' "$TMPDIR/answer"
+        grep -q '^accrete_facts{kind="path"} 1830$' "$TMPDIR/answer" && grep -q '^accrete_table_bytes' "$TMPDIR/answer" &&
+        grep -q '^accrete_buckets{state="owned"} [1-9]' "$TMPDIR/answer" # read less often than the rest
 }
 until_true is_done
 [ "$(curl -s -o /dev/null -w '%{content_type}' "$base/metrics")" = "application/openmetrics-text; version=1.0.0; charset=utf-8" ] ||

@@ -231,6 +231,8 @@ ask_when '/events?state=claimed&lifecycle=slow_waits' '#a.rows == 1'
 ask 200 GET "/events/$(answer 'a.rows[1].id')"
 ask_when /workers 'a[1].batch.lifecycle == "slow_waits" or a[2].batch.lifecycle == "slow_waits"'
 deadline_s=60 ask_when /status 'a.state == "not_converging"'
+grown() { [ -n "$(id_of tree "n = 4")" ]; }
+until_true grown
 ask 200 GET /lifecycles
 ask 200 GET /graph
 tell 202 POST /queue/pause '{"reason":"a test"}'
