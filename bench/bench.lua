@@ -1,5 +1,6 @@
---- What benches share: a host of its own with a fresh data directory, clocks, medians, and the one JSON line.
+--- What benches share: a host of its own with a fresh data directory, clocks, and the one JSON line.
 local ffi = require("ffi")
+local bench = require("accrete.bench")
 local db = require("accrete.db")
 local json = require("accrete.json")
 
@@ -15,18 +16,14 @@ M.is_long = os.getenv("BENCH_LONG") == "1"
 
 ffi.cdef([[
 struct bench_time { int64_t s, ns; };
-int clock_gettime(int, struct bench_time *);
 int poll(void *, unsigned long, int);
 int nanosleep(const struct bench_time *, struct bench_time *);
 int getpagesize(void);
 ]])
 
-local stamp = ffi.new("struct bench_time")
-
 --- Seconds of a clock that never jumps.
 function M.now()
-  ffi.C.clock_gettime(1, stamp)
-  return tonumber(stamp.s) + tonumber(stamp.ns) / 1e9
+  return bench.now() / 1e9
 end
 
 function M.sleep(seconds)
@@ -67,19 +64,7 @@ local function read_file(path)
   return text
 end
 
-function M.median(list)
-  local sorted = { unpack(list) }
-  table.sort(sorted)
-  local n = #sorted
-  return n % 2 == 1 and sorted[(n + 1) / 2] or (sorted[n / 2] + sorted[n / 2 + 1]) / 2
-end
-
---- The value that a share of the list does not exceed.
-function M.quantile(list, share)
-  local sorted = { unpack(list) }
-  table.sort(sorted)
-  return sorted[math.max(1, math.ceil(share * #sorted))]
-end
+M.median, M.quantile = bench.median, bench.quantile
 
 function M.round(value, digits)
   local scale = 10 ^ (digits or 3)

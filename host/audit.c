@@ -1,8 +1,25 @@
 #include "audit.h"
 
+#include <assert.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+const char *const audit_acts[] = {"queue retry",    "queue discard", "queue pause", "queue resume",
+                                  "queue throttle", "reload",        "bench",       "restore",
+                                  "token new",      "token revoke",  NULL};
+
+const char *audit_act_of(const char *word)
+{
+    for (const char *const *act = audit_acts; *act != NULL; act++) {
+        const char *blank = strrchr(*act, ' ');
+
+        if (strcmp(word, *act) == 0 || (blank != NULL && strcmp(word, blank + 1) == 0))
+            return *act;
+    }
+    return NULL;
+}
 
 char *audit_who(void)
 {
@@ -40,4 +57,13 @@ bool audit_add(struct pg *pg, const struct audit *audit, int64_t *id, struct acc
         *id = pg_get_int8(res, 0, 0);
     PQclear(res);
     return true;
+}
+
+bool audit_result(struct pg *pg, int64_t id, const char *result, struct acc_error *err)
+{
+    struct pg_args args = {0};
+
+    pg_int8(&args, id);
+    pg_text(&args, result);
+    return pg_do(pg, "UPDATE audit SET result = $2 WHERE id = $1::int8", &args, err);
 }

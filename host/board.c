@@ -15,7 +15,6 @@
 #define MIB (1024 * KIB)
 #define TOPIC_BYTES MIB
 #define METRICS_SERIES 65536
-#define SERIES_MAX 16384
 #define NAME_MAX_BYTES 48
 
 const char *const board_topic_names[BOARD_TOPICS] = {"status",  "lifecycles", "facts", "events",
@@ -74,7 +73,7 @@ struct layout {
     uint32_t series_count;
     uint32_t mark_count; /* ever */
     struct mark marks[BOARD_MARKS];
-    struct series series[SERIES_MAX];
+    struct series series[BOARD_SERIES];
 };
 
 struct board {
@@ -338,11 +337,11 @@ static struct series *add_series(struct board *board, const char *name, const ch
 {
     struct layout *layout = board->layout;
 
-    if (layout->series_count == SERIES_MAX || strlen(name) >= NAME_MAX_BYTES ||
+    if (layout->series_count == BOARD_SERIES || strlen(name) >= NAME_MAX_BYTES ||
         strlen(lifecycle) >= NAME_MAX_BYTES) {
         if (!board->has_warned)
             log_warn("board", "event=\"no room for a series\" name=%s lifecycle=%s limit=%d",
-                     log_quote(name), log_quote(lifecycle), SERIES_MAX);
+                     log_quote(name), log_quote(lifecycle), BOARD_SERIES);
         board->has_warned = true;
         return NULL;
     }
@@ -360,7 +359,7 @@ static struct series *add_series(struct board *board, const char *name, const ch
 
 bool board_sample(struct board *board, const char *name, const char *lifecycle, double value)
 {
-    struct series *series = &board->layout->series[board->guess % SERIES_MAX];
+    struct series *series = &board->layout->series[board->guess % BOARD_SERIES];
 
     if (board->guess >= board->layout->series_count || strcmp(series->name, name) != 0 ||
         strcmp(series->lifecycle, lifecycle) != 0)

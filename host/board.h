@@ -47,7 +47,7 @@ struct metrics *board_metrics(struct board *board);
  * Memory of the writer that outlives its process, so that a new one goes on where the last one ended: zeros at first, and
  * again whenever another layout is named. At most BOARD_MEMORY bytes, aligned to 64.
  */
-#define BOARD_MEMORY (16 << 20)
+#define BOARD_MEMORY (20 << 20)
 void *board_memory(struct board *board, uint64_t layout, size_t size);
 
 /*
@@ -56,7 +56,7 @@ void *board_memory(struct board *board, uint64_t layout, size_t size);
  */
 bool board_own(struct board *board);
 
-/* Writer. A document too large for its place (1 MiB to 8 MiB) is not put; false, logged with both numbers. */
+/* Writer. A document too large for its place (1 MiB to 32 MiB) is not put; false, logged with both numbers. */
 bool board_put(struct board *board, enum board_document document, const void *data, size_t size);
 /* Reader: replaces what is in out. false: nothing was put yet. *version changes with every put; *at_us is clock_us() of it. */
 bool board_get(const struct board *board, enum board_document document, struct buf *out,
@@ -73,6 +73,7 @@ bool board_hear(const struct board *board, enum board_topic topic, uint64_t *ver
  * one), 300 points each. lifecycle is "" for the whole. NAN is a gap.
  */
 #define BOARD_POINTS 300
+#define BOARD_SERIES 16384 /* names, with and without a lifecycle */
 enum board_window { WINDOW_15M, WINDOW_1H, WINDOW_6H, WINDOW_24H, BOARD_WINDOWS };
 void board_sample_begin(struct board *board, int64_t at_s);
 bool board_sample(struct board *board, const char *name, const char *lifecycle,

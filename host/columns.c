@@ -12,7 +12,8 @@ static const char *const system_columns[] = {
 
 /* Columns */
 
-static bool add_named(struct columns *columns, const char *name, struct acc_error *err)
+static bool add_named(struct columns *columns, const char *name, bool fields_only,
+                      struct acc_error *err)
 {
     const struct kind *kind = columns->kind;
     const char *names[KIND_FIELDS_MAX + 3];
@@ -21,7 +22,7 @@ static bool add_named(struct columns *columns, const char *name, struct acc_erro
 
     if (columns->count == KIND_FIELDS_MAX + 3)
         return acc_fail(err, ACC_EINPUT, "more than %d fields", KIND_FIELDS_MAX + 3);
-    for (int what = COLUMN_ID; field < 0 && what <= COLUMN_BY; what++)
+    for (int what = COLUMN_ID; field < 0 && !fields_only && what <= COLUMN_BY; what++)
         if (strcmp(system_columns[what], name) == 0)
             column.what = what;
     if (field >= 0)
@@ -33,34 +34,66 @@ static bool add_named(struct columns *columns, const char *name, struct acc_erro
     for (size_t f = 0; f < kind->field_count; f++)
         names[f] = kind->fields[f].name;
     memcpy(names + kind->field_count, system_columns + COLUMN_ID, 3 * sizeof(names[0]));
-    const char *nearest = name_suggest(name, names, kind->field_count + 3);
+    const char *nearest = name_suggest(name, names, kind->field_count + (fields_only ? 0 : 3));
     return acc_fail(err, ACC_EINPUT,
                     nearest == NULL ? "kind \"%s\" has no field %s"
                                     : "kind \"%s\" has no field %s, did you mean \"%s\"?",
                     kind->name, log_quote(name), nearest);
 }
 
-bool columns_read(struct columns *columns, const struct kind *kind, const char *text,
-                  struct acc_error *err)
+static bool add_list(struct columns *columns, const char *text, bool fields_only,
+                     struct acc_error *err)
 {
     bool ok = true;
 
-    *columns = (struct columns){.kind = kind};
-    if (text == NULL) {
-        columns->list[columns->count++].what = COLUMN_ID;
-        for (size_t f = 0; f < kind->field_count; f++)
-            columns->list[columns->count++] = (struct column){COLUMN_FIELD, f};
-        return true;
-    }
     for (const char *at = text; ok && at != NULL;) {
         const char *comma = strchr(at, ',');
         char *name = comma == NULL ? acc_strdup(at) : acc_format("%.*s", (int)(comma - at), at);
 
-        ok = add_named(columns, name, err);
+        ok = add_named(columns, name, fields_only, err);
         free(name);
         at = comma == NULL ? NULL : comma + 1;
     }
     return ok;
+}
+
+static void add_fields(struct columns *columns)
+{
+    for (size_t f = 0; f < columns->kind->field_count; f++)
+        columns->list[columns->count++] = (struct column){COLUMN_FIELD, f};
+}
+
+bool columns_read(struct columns *columns, const struct kind *kind, const char *text,
+                  struct acc_error *err)
+{
+    *columns = (struct columns){.kind = kind};
+    if (text != NULL)
+        return add_list(columns, text, false, err);
+    columns->list[columns->count++].what = COLUMN_ID;
+    add_fields(columns);
+    return true;
+}
+
+bool columns_read_fields(struct columns *columns, const struct kind *kind, const char *text,
+                         struct acc_error *err)
+{
+    uint64_t seen = 0;
+
+    *columns = (struct columns){.kind = kind};
+    if (text == NULL) {
+        add_fields(columns);
+        return true;
+    }
+    if (!add_list(columns, text, true, err))
+        return false;
+    for (size_t c = 0; c < columns->count; c++) {
+        uint64_t bit = UINT64_C(1) << columns->list[c].field;
+
+        if (seen & bit)
+            return acc_fail(err, ACC_EINPUT, "\"%s\" is named twice", columns_name(columns, c));
+        seen |= bit;
+    }
+    return true;
 }
 
 const char *columns_name(const struct columns *columns, size_t c)

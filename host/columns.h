@@ -22,6 +22,9 @@ struct columns {
 /* From "a,b,_id" (NULL: _id and all fields). ACC_EINPUT says what was probably meant. */
 bool columns_read(struct columns *columns, const struct kind *kind, const char *text,
                   struct acc_error *err) ACC_MUST_CHECK;
+/* From "a,b" (NULL: all fields): fields of the kind, none twice. Errors likewise. */
+bool columns_read_fields(struct columns *columns, const struct kind *kind, const char *text,
+                         struct acc_error *err) ACC_MUST_CHECK;
 /* "from", "_id". */
 const char *columns_name(const struct columns *columns, size_t c);
 

@@ -4,11 +4,10 @@
  */
 #pragma once
 
-#include "base/buf.h"
 #include "conf/settings.h"
+#include "guard.h"
 
 #include <jansson.h>
-#include <sys/types.h>
 
 #define DRY_RUN_LIMIT_MS 5000
 #define DRY_RUN_MEMORY_BYTES (INT64_C(1) << 30)
@@ -24,12 +23,10 @@ struct dry_run_order {
     int64_t limit_ms, memory_bytes;
 };
 
-/* One that runs. The descriptor becomes readable when it has said something, and at its end. */
+/* One that runs. guard.fd becomes readable when it has said something, and at its end. */
 struct dry_run_child {
     struct dry_run_order order;
-    pid_t pid;
-    int fd;
-    struct buf said;
+    struct guard_child guard;
 };
 
 bool dry_run_start(struct dry_run_child *child, const struct dry_run_order *order,

@@ -3,18 +3,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Statements of one kind; their SQL is owned. */
-struct kind_statements {
-    struct pg_stmt known, known_all, get;
-    struct pg_stmt insert[4]; /* by enum provenance */
-};
-
 /* What an INSERT says of a fact's origin. */
 enum provenance {
     FROM_INGEST,  /* nothing */
+    FROM_BATCHES, /* which of several batches */
     FROM_DATA,    /* the data; no row has friends */
     FROM_FRIEND,  /* the data and at most one friend a row */
     FROM_FRIENDS, /* the data and any number of friends */
+    FROMS,
+};
+
+/* Statements of one kind; their SQL is owned. */
+struct kind_statements {
+    struct pg_stmt known, known_all, get;
+    struct pg_stmt insert[FROMS]; /* by enum provenance */
 };
 
 struct facts {
@@ -82,6 +84,7 @@ static char *insert_sql(const struct kind *kind, enum provenance with)
     struct buf from = {0};
     struct buf names = {0};
     struct buf values = {0};
+    const char *plus = "";
     int param = 1;
 
     buf_printf(&sql, "INSERT INTO %s (_id", kind->table);
@@ -90,6 +93,11 @@ static char *insert_sql(const struct kind *kind, enum provenance with)
         pg_identifier(&sql, kind->fields[f].name);
         buf_text(&values, ", ");
         facts_column_sql(kind, f, &param, &from, &names, &values);
+    }
+    if (with == FROM_BATCHES) {
+        buf_printf(&from, ", $%d::int4[]", ++param);
+        buf_text(&names, ", batch");
+        plus = " + u.batch";
     }
     if (with >= FROM_DATA) {
         buf_printf(&from, ", $%d::uuid[]", ++param);
@@ -107,9 +115,10 @@ static char *insert_sql(const struct kind *kind, enum provenance with)
                    param + 3);
         param += 3;
     }
-    buf_printf(&sql, "%s%s, _batch) SELECT u.id%s, $%d::int8 FROM (SELECT unnest($1::uuid[]) AS id",
+    buf_printf(&sql,
+               "%s%s, _batch) SELECT u.id%s, $%d::int8%s FROM (SELECT unnest($1::uuid[]) AS id",
                with >= FROM_DATA ? ", _data" : "", with >= FROM_FRIEND ? ", _friends" : "",
-               values.data == NULL ? "" : values.data, param + 1);
+               values.data == NULL ? "" : values.data, param + 1, plus);
     if (from.data != NULL)
         unnest_each(from.data, names.data, &sql);
     buf_text(&sql, ") AS u");
@@ -132,7 +141,7 @@ struct facts *facts_new(const struct catalog *catalog)
         s->known.sql = known_sql(kind, false);
         s->known_all.sql = known_sql(kind, true);
         s->get.sql = get_sql(kind);
-        for (int with = FROM_INGEST; with <= FROM_FRIENDS; with++)
+        for (int with = FROM_INGEST; with < FROMS; with++)
             s->insert[with].sql = insert_sql(kind, (enum provenance)with);
     }
     return facts;
@@ -144,11 +153,12 @@ void facts_free(struct facts *facts)
         return;
     for (size_t i = 0; i < facts->count; i++) {
         struct kind_statements *s = &facts->statements[i];
-        struct pg_stmt *all[] = {&s->known,     &s->known_all, &s->get,      &s->insert[0],
-                                 &s->insert[1], &s->insert[2], &s->insert[3]};
 
-        for (size_t k = 0; k < sizeof(all) / sizeof(*all); k++)
-            free((char *)all[k]->sql);
+        free((char *)s->known.sql);
+        free((char *)s->known_all.sql);
+        free((char *)s->get.sql);
+        for (int with = 0; with < FROMS; with++)
+            free((char *)s->insert[with].sql);
     }
     for (size_t f = 0; f < KIND_FIELDS_MAX; f++) {
         for (size_t p = 0; p < 3; p++)
@@ -285,6 +295,16 @@ static enum provenance provenance_args(struct facts *facts, struct acc_row **row
     return FROM_FRIENDS;
 }
 
+/* The parameters of ids and fields. */
+static void fields_args(struct facts *facts, const struct kind *kind, struct acc_row **rows,
+                        size_t count, struct pg_args *args)
+{
+    ids_array(&facts->ids, rows, count);
+    pg_array(args, PG_UUID_ARRAY, &facts->ids);
+    for (size_t f = 0; f < kind->field_count; f++)
+        facts_column(kind, f, rows, count, &facts->columns[f], args);
+}
+
 bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *kind,
                        struct acc_row **rows, size_t count, int64_t batch_id,
                        const struct acc_rows *data, const uint8_t *friend_ids,
@@ -292,13 +312,28 @@ bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *ki
 {
     struct pg_args args = {0};
 
-    ids_array(&facts->ids, rows, count);
-    pg_array(&args, PG_UUID_ARRAY, &facts->ids);
-    for (size_t f = 0; f < kind->field_count; f++)
-        facts_column(kind, f, rows, count, &facts->columns[f], &args);
+    fields_args(facts, kind, rows, count, &args);
     enum provenance with = provenance_args(facts, rows, count, data, friend_ids, &args);
     pg_int8(&args, batch_id);
     return pg_send(pg, &facts->statements[kind->index].insert[with], &args, err);
+}
+
+bool facts_insert_batches_send(struct facts *facts, struct pg *pg, const struct kind *kind,
+                               struct acc_row **rows, size_t count, int64_t batch_id,
+                               const uint32_t *batch_of, struct acc_error *err)
+{
+    struct pg_args args = {0};
+
+    fields_args(facts, kind, rows, count, &args);
+    char *at = facts_array(&facts->at, PG_INT4, count, 4);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t wire = __builtin_bswap32(batch_of[rows[i]->event]);
+
+        memcpy(at + 8 * i, &wire, 4);
+    }
+    pg_array(&args, PG_INT4_ARRAY, &facts->at);
+    pg_int8(&args, batch_id);
+    return pg_send(pg, &facts->statements[kind->index].insert[FROM_BATCHES], &args, err);
 }
 
 bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, const uint8_t *ids,

@@ -34,6 +34,10 @@ bool facts_insert_send(struct facts *facts, struct pg *pg, const struct kind *ki
                        struct acc_row **rows, size_t count, int64_t batch_id,
                        const struct acc_rows *data, const uint8_t *friend_ids,
                        struct acc_error *err) ACC_MUST_CHECK;
+/* The same without provenance, of several batches: row i is of batch_id + batch_of[row->event]. */
+bool facts_insert_batches_send(struct facts *facts, struct pg *pg, const struct kind *kind,
+                               struct acc_row **rows, size_t count, int64_t batch_id,
+                               const uint32_t *batch_of, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Reads facts by id into rows (any order); ids not there are left out. One round trip. */
 bool facts_get(struct facts *facts, struct pg *pg, const struct kind *kind, const uint8_t *ids,

@@ -37,6 +37,7 @@ struct keeper {
     uint64_t moved; /* what local workers had done at the last reading */
     int still;      /* readings without change */
     int64_t last_facts;
+    struct log_trouble away;
     bool is_stale; /* the modules are no longer the current ones */
 };
 
@@ -98,7 +99,7 @@ static void estimate_range(struct figures *figures)
     struct rates *rates = figures->rates;
     double samples[RATES_SAMPLES];
     size_t count = 0;
-    double now = rates_per_s(rates, recent_done(figures, -1));
+    double now = run_done_per_s(figures);
 
     if (rates->at_us - rates->sampled_us >= SAMPLE_DONE_US && now > 0) {
         rates->done_samples[rates->sample_count++ % RATES_SAMPLES] = now;
@@ -109,8 +110,10 @@ static void estimate_range(struct figures *figures)
     double slow = rates_percentile(samples, count, 0.1);
     double fast = rates_percentile(samples, count, 0.9);
     double todo = figures->todo.events;
-    figures->eta_low_s = fast > 0 ? fmax(todo / fast, figures->todo.throttled_s) : NAN;
-    figures->eta_high_s = slow > 0 ? fmax(todo / slow, figures->todo.throttled_s) : NAN;
+    double eta_s = figures->todo.eta_s;
+    figures->eta_low_s = fast > 0 ? fmin(eta_s, fmax(todo / fast, figures->todo.throttled_s)) : NAN;
+    figures->eta_high_s =
+        slow > 0 ? fmax(eta_s, fmax(todo / slow, figures->todo.throttled_s)) : NAN;
     if (isnan(figures->todo.eta_s) || todo == 0) {
         figures->eta_low_s = figures->todo.eta_s;
         figures->eta_high_s = figures->todo.eta_s;
@@ -135,7 +138,7 @@ static void estimate(struct figures *figures)
     struct todo_input input = {.count = count,
                                .queued = queued,
                                .raises = raises,
-                               .done_per_s = rates_per_s(figures->rates, recent_done(figures, -1)),
+                               .done_per_s = run_done_per_s(figures),
                                .throttle_s = throttles};
     todo_estimate(&input, figures->work, &figures->todo);
     for (size_t i = 0; i < count; i++)
@@ -154,12 +157,12 @@ static void conclude(struct keeper *keeper)
     figures_totals(figures, &totals);
     bool is_first = rates->moved_us == 0;
     if (is_first)
-        rates->run_began_done = totals.done;
+        rates_begin_run(rates, totals.done);
     if (totals.done != rates->done || is_first ||
         totals.ready + totals.claimed == 0) /* nothing to do is no standing still */
         rates->moved_us = clock_us();
     if (totals.ready + totals.claimed + totals.delayed + totals.unread == 0)
-        rates->run_began_done = totals.done;
+        rates_begin_run(rates, totals.done);
     estimate(figures);
     enum figures_state state = figures_state_of(figures, &totals, clock_us());
     if ((int32_t)state != rates->state || rates->state_since_us == 0) {
@@ -226,9 +229,7 @@ static void lose(struct keeper *keeper, const struct acc_error *err)
     struct figures *figures = &keeper->figures;
     int64_t wait_us = keeper->retry_wait_us == 0 ? RETRY_MIN_US : keeper->retry_wait_us * 2;
 
-    if (figures->has_database || keeper->retry_wait_us == 0)
-        log_warn("figures", "event=\"the database does not answer\" error=%s",
-                 log_quote(err->text));
+    log_trouble(&keeper->away, clock_us(), "figures", "the database does not answer", err->text);
     figures->has_database = false;
     pg_close(&figures->pg);
     keeper->retry_wait_us = wait_us < RETRY_MAX_US ? wait_us : RETRY_MAX_US;
@@ -271,8 +272,7 @@ static void turn(struct keeper *keeper)
         keeper->read_us = clock_us();
         keeper->moved = local_work(figures->page);
         if (look(keeper, &err)) {
-            if (keeper->retry_wait_us > 0)
-                log_info("figures", "event=\"the database answers again\"");
+            log_trouble_over(&keeper->away, "figures", "the database answers again");
             keeper->retry_wait_us = 0;
             keeper->retry_us = 0;
         } else {

@@ -142,6 +142,9 @@ double recent_count(const struct figures *figures, int lifecycle, enum count cou
 /* Events that one new fact of the kind raises: active lifecycles that name it. */
 int figures_wakes(const struct figures *figures, uint16_t tag);
 double recent_raised(const struct figures *figures);
+/* Events done per second, and raised by one event, over the run; over five minutes when it has just begun. */
+double run_done_per_s(const struct figures *figures);
+double run_branching(const struct figures *figures);
 
 /* Sums over the active lifecycles. */
 struct totals {
@@ -162,6 +165,7 @@ void figures_workers(const struct figures *figures, struct worker_counts *counts
 /* figures_json.c: numbers as documents show them, four digits; null for NAN. Documents are new references. */
 json_t *figures_number(double value);
 json_t *figures_time(int64_t wall_us); /* UTC, "2026-01-31T12:00:00.000Z"; null for 0 */
+json_t *figures_exit(const struct page_exit *exit); /* null: none has ended */
 json_t *figures_status(const struct figures *figures);
 json_t *figures_workers_json(const struct figures *figures);
 json_t *figures_generations(const struct figures *figures);
@@ -170,7 +174,7 @@ json_t *figures_database(const struct figures *figures);
 json_t *figures_kinds(struct figures *figures);
 json_t *figures_lifecycles(const struct figures *figures);
 json_t *figures_graph(const struct figures *figures, bool is_recent);
-/* The matrix of what events raise, five minutes: [j * life_count + i]. The caller's to free. */
+/* The matrix of what events raise, over the run: [j * life_count + i]. The caller's to free. */
 double *figures_raises(const struct figures *figures);
 
 /* figures_metrics.c */

@@ -3,11 +3,13 @@
 
 #include "base/clock.h"
 #include "base/process.h"
+#include "worker.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -148,6 +150,7 @@ json_t *figures_status(const struct figures *figures)
     double done_per_s = rates_per_s(rates, done);
     int64_t oldest_us =
         totals.oldest_born_us == 0 ? 0 : figures->reading.at_us - totals.oldest_born_us;
+    json_object_set_new(status, "at", figures_time(figures->reading.at_us));
     json_object_set_new(status, "state", json_string(figures_state_names[figures->state]));
     json_object_set_new(status, "state_since", figures_time(rates->state_since_us));
     json_object_set_new(status, "paused",
@@ -163,7 +166,9 @@ json_t *figures_status(const struct figures *figures)
     json_object_set_new(status, "failed", json_integer(totals.failed));
     json_object_set_new(status, "done_per_s", figures_number(done_per_s));
     json_object_set_new(status, "raised_per_s", figures_number(rates_per_s(rates, raised)));
-    json_object_set_new(status, "branching", figures_number(done_per_s >= 1 ? raised / done : NAN));
+    json_object_set_new(
+        status, "branching",
+        figures_number(run_done_per_s(figures) >= 1 ? run_branching(figures) : NAN));
     json_object_set_new(
         status, "queue",
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "ready", (json_int_t)totals.ready,
@@ -206,6 +211,41 @@ json_t *figures_status(const struct figures *figures)
 }
 
 /* Workers */
+
+/* "killed by signal 9 (KILL)", "as asked" ... */
+static void exit_text(const struct page_exit *exit, char *out, size_t size)
+{
+    const char *signal = sigabbrev_np(exit->signal);
+
+    if (exit->stuck_ms > 0)
+        snprintf(out, size, "stood still for %.1f s and was killed", (double)exit->stuck_ms / 1e3);
+    else if (exit->signal != 0)
+        snprintf(out, size, "killed by signal %d (%s)", (int)exit->signal,
+                 signal == NULL ? "unknown" : signal);
+    else if (exit->code == WORKER_DONE)
+        snprintf(out, size, "as asked");
+    else if (exit->code == WORKER_AGAIN)
+        snprintf(out, size, "it lost its connection, or had done worker.batches_max batches");
+    else if (exit->code == WORKER_STALE)
+        snprintf(out, size, "its modules were no longer the current ones");
+    else if (exit->code == WORKER_FAILED)
+        snprintf(out, size, "it could not work, the log says why");
+    else
+        snprintf(out, size, "exit code %d", (int)exit->code);
+}
+
+json_t *figures_exit(const struct page_exit *exit)
+{
+    char text[120];
+
+    if (exit->at_us == 0)
+        return json_null();
+    exit_text(exit, text, sizeof(text));
+    return json_pack("{s:o, s:s, s:o, s:o, s:o}", "at", figures_time(exit->at_us), "text", text,
+                     "signal", exit->signal == 0 ? json_null() : json_integer(exit->signal), "code",
+                     exit->signal != 0 ? json_null() : json_integer(exit->code), "stuck_ms",
+                     exit->stuck_ms == 0 ? json_null() : json_integer(exit->stuck_ms));
+}
 
 static double epoch_events_per_s(const struct figures *figures, const char *host, int32_t pid)
 {
@@ -258,9 +298,11 @@ static json_t *local_worker(const struct figures *figures, size_t number, const 
                      "generation", (int)slot->generation, "quarantine",
                      (int)(slot->is_quarantine != 0), "batch", batch_json(figures, slot),
                      "events_per_s", figures_number(epoch_events_per_s(figures, host, slot->pid)),
-                     "restarts", (json_int_t)slot->deaths, "last_exit", json_null(), "rss_bytes",
-                     json_integer(process_resident(slot->pid)), "lua_bytes", json_null(), "up_s",
-                     (json_int_t)((now_us - slot->started_us) / 1000000), "heard_ms",
+                     "restarts", (json_int_t)slot->deaths, "last_exit",
+                     figures_exit(&slot->last_exit), "rss_bytes",
+                     json_integer(process_resident(slot->pid)), "lua_bytes",
+                     slot->lua_bytes == 0 ? json_null() : json_integer((json_int_t)slot->lua_bytes),
+                     "up_s", (json_int_t)((now_us - slot->started_us) / 1000000), "heard_ms",
                      (json_int_t)((now_us - heard_us[number]) / 1000));
 }
 

@@ -7,13 +7,17 @@
 const char *const rates_phase_names[RATES_PHASES] = {"load", "load_friends", "process_data",
                                                      "insert", "commit"};
 
-struct decay decay_of(double seconds)
+struct decay decay_of(double seconds, double run_age_s)
 {
+    double run_s = fmin(RATES_SECONDS, fmax(RATES_RUN_LEAST_S, run_age_s / RATES_RUN_PART));
     double keep = exp(-seconds / RATES_SECONDS);
+    double run_keep = exp(-seconds / run_s);
 
     return (struct decay){.keep = keep,
                           .add = seconds > 0 ? (1 - keep) * RATES_SECONDS / seconds : 1,
-                          .seconds = seconds};
+                          .seconds = seconds,
+                          .run_keep = run_keep,
+                          .run_add = seconds > 0 ? (1 - run_keep) * run_s / seconds : 1};
 }
 
 /* Histograms: bucket 0 is below 1 us, then eight a doubling. */
@@ -94,6 +98,40 @@ double rates_share(double part, double whole, double least)
     return whole > 0 && whole >= least ? part / whole : NAN;
 }
 
+void rates_begin_run(struct rates *rates, int64_t done)
+{
+    rates->run_began_done = done;
+    rates->run_began_us = rates->at_us;
+    if (rates->run_weight == 0)
+        return;
+    rates->run_weight = 0;
+    for (size_t l = 0; l < RATES_LIFECYCLES; l++) {
+        struct rates_lifecycle *one = &rates->lifecycles[l];
+        one->run_done = 0;
+        memset(one->run_fresh, 0, rates->tag_count * sizeof(*one->run_fresh));
+    }
+}
+
+void rates_add_count(struct rates *rates, int lifecycle, enum count count, double more,
+                     const struct decay *decay)
+{
+    struct rates_lifecycle *one = &rates->lifecycles[lifecycle];
+
+    one->counts[count] += more * decay->add;
+    if (count <= COUNT_FOUND) /* an outcome */
+        one->run_done += more * decay->run_add;
+}
+
+void rates_add_finds(struct rates *rates, int lifecycle, int kind, double fresh, double repeats,
+                     const struct decay *decay)
+{
+    struct rates_lifecycle *one = &rates->lifecycles[lifecycle];
+
+    one->fresh[kind] += fresh * decay->add;
+    one->repeats[kind] += repeats * decay->add;
+    one->run_fresh[kind] += fresh * decay->run_add;
+}
+
 static void keep_all(double *sums, size_t count, double keep)
 {
     for (size_t i = 0; i < count; i++)
@@ -103,6 +141,7 @@ static void keep_all(double *sums, size_t count, double keep)
 void rates_step(struct rates *rates, const struct decay *decay)
 {
     rates->weight = rates->weight * decay->keep + decay->add * decay->seconds;
+    rates->run_weight = rates->run_weight * decay->run_keep + decay->run_add * decay->seconds;
     rates->commits *= decay->keep;
     for (size_t e = 0; e < RATES_EPOCHS; e++) {
         struct rates_epoch *epoch = &rates->epochs[e];
@@ -116,6 +155,8 @@ void rates_step(struct rates *rates, const struct decay *decay)
         keep_all(one->counts, COUNTS, decay->keep);
         keep_all(one->fresh, rates->tag_count, decay->keep);
         keep_all(one->repeats, rates->tag_count, decay->keep);
+        keep_all(one->run_fresh, rates->tag_count, decay->run_keep);
+        one->run_done *= decay->run_keep;
         keep_all(one->phases_us, RATES_PHASES, decay->keep);
         one->batches *= decay->keep;
         one->events *= decay->keep;

@@ -6,13 +6,21 @@
 #pragma once
 
 #include "kinds.h"
+#include "lifecycle.h"
 #include "tally.h"
 
 #include <stdint.h>
 
 #define RATES_SECONDS 300.0
-#define RATES_LIFECYCLES 1025 /* by number, those of former modules too; 0 is ingest */
-#define RATES_KINDS 320       /* tags ever seen */
+/*
+ * What a run brings (what its events raise, how fast they are done) is a mean over a part of its age until that is five
+ * minutes: a run is young as long as it is, and five minutes would go on holding its growth when its queue has long turned.
+ */
+#define RATES_RUN_LEAST_S 3.0
+#define RATES_RUN_PART 4.0
+#define RATES_LIFECYCLES                                                                           \
+    (LIFECYCLES_MAX + 1) /* by number, those of former modules too; 0 is ingest */
+#define RATES_KINDS 320  /* tags ever seen */
 #define RATES_EPOCHS 1024
 #define RATES_PHASES 5 /* load, load_friends, process_data, insert, commit */
 #define RATES_SAMPLES 30
@@ -21,8 +29,10 @@ extern const char *const rates_phase_names[RATES_PHASES];
 /* What one step of time does to a sum: sum = keep * sum + add * (what came in the step, spread evenly over it). */
 struct decay {
     double keep, add, seconds;
+    double run_keep, run_add; /* the same for the sums of the run */
 };
-struct decay decay_of(double seconds); /* > 0 */
+struct decay decay_of(double seconds,
+                      double run_age_s); /* seconds > 0; the run's age at the end of the step */
 
 /* Log-linear: eight buckets a doubling from 1 us to 2^30 us. */
 #define HISTOGRAM_BUCKETS 248
@@ -53,6 +63,7 @@ struct rates_lifecycle {
     int64_t last_new[RATES_KINDS], last_repeats[RATES_KINDS];
     double counts[COUNTS];
     double fresh[RATES_KINDS], repeats[RATES_KINDS];
+    double run_done, run_fresh[RATES_KINDS]; /* of the run: events done, new facts */
     double batches, events, phases_us[RATES_PHASES];
     struct histogram latency, wait;
 };
@@ -83,6 +94,8 @@ struct rates {
     int64_t sampled_us;
     /* Of the whole. */
     int64_t run_began_done; /* events done when the queue was last empty */
+    int64_t run_began_us;   /* when that was, monotonic */
+    double run_weight;      /* seconds that the sums of the run stand for */
     int64_t done;           /* events done at the last reading */
     int64_t moved_us;       /* when an event was last done, monotonic */
     int32_t state;
@@ -100,6 +113,13 @@ struct rates {
 int rates_kind(struct rates *rates, uint16_t tag);
 /* A sum as a rate per second; NAN before any time has passed. */
 double rates_per_s(const struct rates *rates, double sum);
+/* The queue is empty, or this is where we begin: from here on it is another run. */
+void rates_begin_run(struct rates *rates, int64_t done);
+/* So many more of a count, and new facts (repeats) of a kind's place, came in the step. */
+void rates_add_count(struct rates *rates, int lifecycle, enum count count, double more,
+                     const struct decay *decay);
+void rates_add_finds(struct rates *rates, int lifecycle, int kind, double fresh, double repeats,
+                     const struct decay *decay);
 /* Moves the clock: forgets, before what came in the step is added with decay->add. */
 void rates_step(struct rates *rates, const struct decay *decay);
 /* part / whole; NAN when whole is below least. */

@@ -69,7 +69,7 @@ static struct pg_stmt rows_stmt = {
         "coalesce(b.phases_us[1], 0), coalesce(b.phases_us[2], 0), coalesce(b.phases_us[3], 0), "
         "coalesce(b.phases_us[4], 0) FROM unnest($1::int4[], $2::int8[]) AS e(id, seen), LATERAL "
         "(SELECT * FROM batch WHERE batch.id > e.seen AND batch.id < (e.id::int8 + 1) << 32 "
-        "ORDER BY batch.id DESC LIMIT $3::int8) b ORDER BY b.id"};
+        "AND batch.place = 0 ORDER BY batch.id DESC LIMIT $3::int8) b ORDER BY b.id"};
 /* Where a new process begins: behind what there is. */
 static struct pg_stmt ends_stmt = {
     .sql =
@@ -266,7 +266,8 @@ static void add_counts(struct rates *rates, const struct reading *reading,
             continue;
         struct rates_lifecycle *one = &rates->lifecycles[life->id];
         for (size_t c = 0; c < COUNTS; c++)
-            one->counts[c] += added(&one->last[c], life->counts[c], is_first) * decay->add;
+            rates_add_count(rates, life->id, (enum count)c,
+                            added(&one->last[c], life->counts[c], is_first), decay);
     }
     for (size_t f = 0; f < reading->find_count; f++) {
         const struct find *find = &reading->finds[f];
@@ -274,8 +275,8 @@ static void add_counts(struct rates *rates, const struct reading *reading,
         if (k < 0 || find->lifecycle < 0 || find->lifecycle >= RATES_LIFECYCLES)
             continue;
         struct rates_lifecycle *one = &rates->lifecycles[find->lifecycle];
-        one->fresh[k] += added(&one->last_new[k], find->fresh, is_first) * decay->add;
-        one->repeats[k] += added(&one->last_repeats[k], find->repeats, is_first) * decay->add;
+        rates_add_finds(rates, find->lifecycle, k, added(&one->last_new[k], find->fresh, is_first),
+                        added(&one->last_repeats[k], find->repeats, is_first), decay);
     }
     rates->has_reading = true;
 }
@@ -364,7 +365,8 @@ bool figures_read(struct figures *figures, struct acc_error *err)
     if (ok) {
         int64_t now_us = clock_us();
         double passed_s = rates->has_reading ? (double)(now_us - rates->at_us) / 1e6 : 0;
-        struct decay decay = decay_of(passed_s > 0.001 ? passed_s : 0.001);
+        struct decay decay = decay_of(passed_s > 0.001 ? passed_s : 0.001,
+                                      (double)(now_us - rates->run_began_us) / 1e6);
 
         take_lives(figures, answers, &reading);
         take_finds(answers, &reading);

@@ -16,6 +16,7 @@
 #define SIGNATURES_EACH_US 5000000
 #define SIGNATURES_KEPT 64
 #define AUDIT_MOST 20
+#define AWAITED_MOST 100
 
 struct said {
     struct acc_heap heap;
@@ -27,6 +28,7 @@ struct said {
     uint32_t signature_count; /* ever */
     json_t *workers;          /* as last said, by id */
     struct buf events;        /* counts as last said */
+    json_t *awaited; /* audit rows whose result is still to come: number to result as last said */
 };
 
 static void say(struct figures *figures, enum board_topic topic, json_t *message)
@@ -52,6 +54,7 @@ void figures_say_open(struct figures *figures)
     figures->said->sample_us = clock_wall_us();
     figures->said->looked_us = clock_us();
     figures->said->workers = json_object();
+    figures->said->awaited = json_object();
 }
 
 void figures_say_close(struct figures *figures)
@@ -59,6 +62,7 @@ void figures_say_close(struct figures *figures)
     if (figures->said == NULL)
         return;
     json_decref(figures->said->workers);
+    json_decref(figures->said->awaited);
     buf_clear(&figures->said->events);
     free(figures->said);
 }
@@ -277,34 +281,103 @@ static void say_reload(struct figures *figures)
     rates->refused = refused;
 }
 
-/* New rows of the audit; a new board begins behind what there is. */
-static bool say_audit(struct figures *figures, struct acc_error *err)
+#define AUDIT_ROW                                                                                  \
+    "SELECT id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), who, act, "   \
+    "what, reason, result FROM audit "
+
+static json_t *audit_row(const PGresult *res, int r)
+{
+    static const char *const members[] = {"at", "who", "act", "what", "reason", "result"};
+    json_t *row = json_pack("{s:I}", "id", (json_int_t)pg_get_int8(res, r, 0));
+
+    for (int m = 0; m < 6; m++)
+        json_object_set_new(row, members[m], json_string(pg_get_text(res, r, 1 + m)));
+    return row;
+}
+
+/* What becomes of a retry or a benchmark is told later: so long the row is looked at again. */
+static void await(struct figures *figures, const PGresult *res, int r)
+{
+    const char *act = pg_get_text(res, r, 3);
+    char number[24];
+
+    if ((strcmp(act, "queue retry") != 0 && strcmp(act, "bench") != 0) ||
+        json_object_size(figures->said->awaited) >= AWAITED_MOST)
+        return;
+    snprintf(number, sizeof(number), "%" PRId64, pg_get_int8(res, r, 0));
+    json_object_set_new(figures->said->awaited, number, json_string(pg_get_text(res, r, 6)));
+}
+
+/* Rows whose result has come since they were said. */
+static bool add_results(struct figures *figures, json_t *rows, struct acc_error *err)
+{
+    static struct pg_stmt stmt = {.sql = AUDIT_ROW "WHERE id = ANY($1::int8[]) ORDER BY id"};
+    json_t *awaited = figures->said->awaited;
+    struct pg_args args = {0};
+    struct buf ids = {0};
+    const char *number;
+    json_t *result;
+
+    if (json_object_size(awaited) == 0)
+        return true;
+    pg_array_begin(&ids, PG_INT8);
+    json_object_foreach(awaited, number, result)
+    {
+        pg_array_int8(&ids, strtoll(number, NULL, 10));
+    }
+    pg_array_end(&ids, 0);
+    pg_array(&args, PG_INT8_ARRAY, &ids);
+    PGresult *res = pg_query(&figures->pg, &stmt, &args, err);
+    for (int r = 0; res != NULL && r < PQntuples(res); r++) {
+        char key[24];
+
+        snprintf(key, sizeof(key), "%" PRId64, pg_get_int8(res, r, 0));
+        result = json_object_get(awaited, key);
+        if (result == NULL || strcmp(json_string_value(result), pg_get_text(res, r, 6)) == 0)
+            continue;
+        json_array_append_new(rows, audit_row(res, r));
+        json_object_del(awaited, key);
+    }
+    PQclear(res);
+    buf_clear(&ids);
+    return res != NULL;
+}
+
+/* A new board begins behind what there is. */
+static bool begin_audit(struct figures *figures, struct acc_error *err)
 {
     static struct pg_stmt newest = {.sql = "SELECT coalesce(max(id), 0) FROM audit"};
-    static struct pg_stmt stmt = {
-        .sql = "SELECT id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), "
-               "who, act, what, reason, result FROM audit WHERE id > $1::int8 ORDER BY id LIMIT "
-               "$2::int8"};
-    static const char *const members[] = {"at", "who", "act", "what", "reason", "result"};
+    PGresult *res = pg_query(&figures->pg, &newest, NULL, err);
+
+    if (res == NULL)
+        return false;
+    figures->rates->audit_id = pg_get_int8(res, 0, 0);
+    figures->rates->has_audit = true;
+    PQclear(res);
+    return true;
+}
+
+/* New rows of the audit, and those whose result is new. */
+static bool say_audit(struct figures *figures, struct acc_error *err)
+{
+    static struct pg_stmt stmt = {.sql =
+                                      AUDIT_ROW "WHERE id > $1::int8 ORDER BY id LIMIT $2::int8"};
     struct rates *rates = figures->rates;
     struct pg_args args = {0};
-    bool is_first = !rates->has_audit;
-    json_t *rows = json_array();
 
+    if (!rates->has_audit)
+        return begin_audit(figures, err);
+    json_t *rows = json_array();
     pg_int8(&args, rates->audit_id);
     pg_int8(&args, AUDIT_MOST);
-    PGresult *res =
-        pg_query(&figures->pg, is_first ? &newest : &stmt, is_first ? NULL : &args, err);
+    bool ok = add_results(figures, rows, err);
+    PGresult *res = ok ? pg_query(&figures->pg, &stmt, &args, err) : NULL;
     for (int r = 0; res != NULL && r < PQntuples(res); r++) {
         rates->audit_id = pg_get_int8(res, r, 0);
-        json_t *row = json_pack("{s:I}", "id", (json_int_t)rates->audit_id);
-        for (int m = 0; !is_first && m < 6; m++)
-            json_object_set_new(row, members[m], json_string(pg_get_text(res, r, 1 + m)));
-        json_array_append_new(rows, row);
+        json_array_append_new(rows, audit_row(res, r));
+        await(figures, res, r);
     }
-    if (res != NULL)
-        rates->has_audit = true;
-    if (!is_first && json_array_size(rows) > 0)
+    if (json_array_size(rows) > 0)
         say(figures, TOPIC_AUDIT, json_pack("{s:O}", "rows", rows));
     PQclear(res);
     json_decref(rows);

@@ -95,6 +95,62 @@ double recent_raised(const struct figures *figures)
     return sum;
 }
 
+/* Whether the sums of the run say anything yet. */
+static bool run_done(const struct rates *rates, double *done)
+{
+    *done = 0;
+    for (int l = 0; l < RATES_LIFECYCLES; l++)
+        *done += rates->lifecycles[l].run_done;
+    return *done >= 1 && rates->run_weight > 0;
+}
+
+double run_done_per_s(const struct figures *figures)
+{
+    double done;
+
+    if (run_done(figures->rates, &done))
+        return done / figures->rates->run_weight;
+    return rates_per_s(figures->rates, recent_done(figures, -1));
+}
+
+double run_branching(const struct figures *figures)
+{
+    const struct rates *rates = figures->rates;
+    double raised = 0;
+    double done;
+
+    if (!run_done(rates, &done))
+        return recent_raised(figures) / recent_done(figures, -1);
+    for (uint32_t k = 0; k < rates->tag_count; k++) {
+        int wakes = figures_wakes(figures, rates->tags[k]);
+        for (int l = 0; l < RATES_LIFECYCLES && wakes > 0; l++)
+            raised += rates->lifecycles[l].run_fresh[k] * wakes;
+    }
+    return raised / done;
+}
+
+/* Events that one event of a lifecycle has made of the kind; what is young counts before what is old. */
+static double raised_by(const struct figures *figures, const struct life *life, uint16_t tag)
+{
+    const struct rates *rates = figures->rates;
+    bool is_followed = life->id > 0 && life->id < RATES_LIFECYCLES;
+    double done = recent_done(figures, life->id);
+
+    if (is_followed && rates->lifecycles[life->id].run_done >= 1) {
+        const struct rates_lifecycle *one = &rates->lifecycles[life->id];
+        for (uint32_t k = 0; k < rates->tag_count; k++) {
+            if (rates->tags[k] == tag)
+                return one->run_fresh[k] / one->run_done;
+        }
+        return 0;
+    }
+    if (done >= 1)
+        return recent_new(figures, life->id, tag) / done;
+    done =
+        (double)life_done(life); /* nothing lately: what it has done ever since is the best guess */
+    return done > 0 ? (double)figures_new(figures, life->id, tag) / done : 0;
+}
+
 double *figures_raises(const struct figures *figures)
 {
     const struct reading *reading = &figures->reading;
@@ -102,18 +158,10 @@ double *figures_raises(const struct figures *figures)
     double *raises = acc_zalloc(count * count * sizeof(double) + 1);
 
     for (size_t i = 0; i < count; i++) {
-        const struct life *from = &reading->lives[i];
-        double done = recent_done(figures, from->id);
-        bool is_recent = done >= 1;
-        if (!is_recent) /* nothing lately: what it has done ever since is the best guess */
-            done = (double)life_done(from);
-        for (size_t j = 0; j < count && done > 0; j++) {
-            const struct life *to = &reading->lives[j];
-            if (!to->is_active)
-                continue;
-            double fresh = is_recent ? recent_new(figures, from->id, to->kind)
-                                     : (double)figures_new(figures, from->id, to->kind);
-            raises[j * count + i] = fresh / done;
+        for (size_t j = 0; j < count; j++) {
+            if (reading->lives[j].is_active)
+                raises[j * count + i] =
+                    raised_by(figures, &reading->lives[i], reading->lives[j].kind);
         }
     }
     return raises;

@@ -119,8 +119,17 @@ static bool snapshot(struct app *app, const char *to, struct acc_error *err)
     return ok;
 }
 
+static bool make_current(struct app *app, struct pg *pg, struct program *program, bool may_replace,
+                         struct acc_error *err)
+{
+    if (!may_replace)
+        return schema_join(pg, app->schema, program, &app->settings, err);
+    return schema_apply(pg, app->schema, program, &app->settings, err) &&
+           schema_activate(pg, program, err);
+}
+
 static bool check_and_activate(struct app *app, const char *conninfo, const char *dir,
-                               int32_t *generation, struct acc_error *err)
+                               bool may_replace, int32_t *generation, struct acc_error *err)
 {
     char *native = acc_format("%s/so", dir);
     struct script *script = script_new(&app->settings, dir, native, err);
@@ -133,8 +142,7 @@ static bool check_and_activate(struct app *app, const char *conninfo, const char
     alarm(0);
     ok = ok &&
          pg_open(&pg, conninfo, app->schema, app->settings.database.connect_timeout_ms, 0, err) &&
-         schema_apply(&pg, app->schema, &program, &app->settings, err) &&
-         schema_activate(&pg, &program, err);
+         make_current(app, &pg, &program, may_replace, err);
 
     *generation = program.generation;
     pg_close(&pg);
@@ -143,13 +151,13 @@ static bool check_and_activate(struct app *app, const char *conninfo, const char
     return ok;
 }
 
-bool generation_prepare(struct app *app, const char *conninfo, int32_t *generation,
-                        struct acc_error *err)
+bool generation_prepare(struct app *app, const char *conninfo, bool may_replace,
+                        int32_t *generation, struct acc_error *err)
 {
     char *parent = acc_format("%s/generations", app->data_dir);
     char *temporary = acc_format("%s/new-%d", parent, (int)getpid());
     bool ok = make_dir(parent, err) && snapshot(app, temporary, err) &&
-              check_and_activate(app, conninfo, temporary, generation, err);
+              check_and_activate(app, conninfo, temporary, may_replace, generation, err);
 
     if (ok) {
         char *final = generation_dir(app, *generation);

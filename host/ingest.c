@@ -294,6 +294,9 @@ static bool kind_send(struct ingest *ingest, const struct ingest_side *side,
         return true;
     packet_set_route(&ingest->pushes, &ingest->routing, ingest->program, kind, side->sorted[k], n,
                      tally->at_us);
+    if (side->calls.batch_of != NULL)
+        return facts_insert_batches_send(ingest->facts, ingest->pg, kind, side->sorted[k], n,
+                                         batch_id, side->calls.batch_of, err);
     return facts_insert_send(ingest->facts, ingest->pg, kind, side->sorted[k], n, batch_id, NULL,
                              NULL, err);
 }
@@ -307,9 +310,16 @@ static bool write_send(struct ingest *ingest, const struct ingest_side *side, st
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL SERIALIZABLE"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
     const struct catalog *catalog = &ingest->program->catalog;
-    struct tally tally = {.at_us = clock_wall_us()};
-    int64_t batch_id = ingest->epoch.next_batch++;
+    size_t batches = side->calls.batch_count;
+    struct tally_batch *of_batches = acc_zalloc(batches * sizeof(*of_batches) + 1);
+    struct tally tally = {.at_us = clock_wall_us(),
+                          .batches = batches == 0 ? NULL : of_batches,
+                          .batch_count = batches};
+    int64_t batch_id = ingest->epoch.next_batch;
     struct pg *pg = ingest->pg;
+
+    ingest->epoch.next_batch += batches == 0 ? 1 : (int64_t)batches;
+    side_batches(side, of_batches);
 
     packet_set_reset(&ingest->pushes);
     bool ok = pg_send(pg, &begin, NULL, err) && routing_check_send(&ingest->routing, pg, err);
@@ -318,10 +328,13 @@ static bool write_send(struct ingest *ingest, const struct ingest_side *side, st
     if (ok && ingest->pushes.count > 0)
         ok = queue_push_send(&ingest->pushes, pg, &ingest->epoch.next_packet, err) &&
              pg_send(pg, &ingest->notify, NULL, err);
-    if (ok && side->calls.with != NULL && (!side->split.is_on || ingest->is_completing))
-        ok = side->calls.with(side->calls.context, pg, batch_id, err);
-    return ok && tally_send(&tally, &ingest->epoch, batch_id, pg, err) &&
-           pg_send(pg, &commit, NULL, err) && pg_sync(pg, err);
+    if (ok && side->calls.with != NULL)
+        ok = side->calls.with(side->calls.context, pg, batch_id,
+                              !side->split.is_on || ingest->is_completing, err);
+    ok = ok && tally_send(&tally, &ingest->epoch, batch_id, pg, err) &&
+         pg_send(pg, &commit, NULL, err) && pg_sync(pg, err);
+    free(of_batches);
+    return ok;
 }
 
 /*
@@ -401,6 +414,7 @@ static bool next_transaction(struct ingest *ingest, struct acc_error *err)
         return go_on(ingest, err);
     if (side->split.is_on && side->calls.with != NULL && !ingest->is_completing) {
         ingest->is_completing = true;
+        side->split.now = (struct ingest_range){0, 0};
         return go_on(ingest, err);
     }
     complete(ingest);

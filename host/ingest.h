@@ -43,7 +43,7 @@ struct ingest_counts {
 
 /* What became of a row: its `flags` once its start is done, and in `with` as far as it is known. */
 enum ingest_outcome {
-    INGEST_RAW,     /* has no id yet */
+    INGEST_RAW,     /* has no id yet, or is of a later transaction of its start */
     INGEST_PENDING, /* new, unless the transaction fails */
     INGEST_NEW,
     INGEST_REPEAT,
@@ -71,10 +71,11 @@ const struct acc_rows *ingest_started(const struct ingest *ingest, const struct 
 typedef void ingest_refused_fn(void *context, const struct kind *kind, const struct acc_row *row,
                                uint32_t number, const char *message);
 /*
- * Called in the pipeline of the transaction that completes a start, to send more; again when that
- * is run again.
+ * Called in the pipeline of each transaction of a start, to send more; again when that is run again. batch_id: of its first
+ * batch. is_last: of what it can tell nothing is still to come.
  */
-typedef bool ingest_with_fn(void *context, struct pg *pg, int64_t batch_id, struct acc_error *err);
+typedef bool ingest_with_fn(void *context, struct pg *pg, int64_t batch_id, bool is_last,
+                            struct acc_error *err);
 /* Called when a start is done and all its rows say what became of them; they are still there. */
 typedef void ingest_done_fn(void *context);
 
@@ -89,6 +90,14 @@ struct ingest_calls {
     ingest_done_fn *done;       /* or NULL */
     void *context;              /* of all three */
     struct seen *seen;          /* ids counted before: count, write nothing; borrowed; else NULL */
+
+    /*
+     * Facts that were sent with several records are of as many batches, with numbers behind each other. Both are borrowed
+     * until the start is done.
+     */
+    const uint32_t *batch_of; /* by a row's event, from 0; NULL: all are of the first */
+    const int64_t *records;   /* by batch: the number of its record */
+    size_t batch_count;       /* 0: one, whose record is not known */
 };
 
 /*

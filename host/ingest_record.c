@@ -54,20 +54,19 @@ void record_errors_add(struct record_errors *errors, int64_t line, const char *m
     };
 }
 
-void record_errors_cut(struct record_errors *errors, size_t count, int64_t total)
+void record_errors_join(struct record_errors *errors, const struct record_errors *more)
 {
-    while (errors->count > count) {
-        struct record_error *last = &errors->list[--errors->count];
-
-        free(last->field);
-        free(last->message);
-    }
-    errors->total = total;
+    for (size_t i = 0; i < more->count; i++)
+        record_errors_add(errors, more->list[i].line, more->list[i].message);
+    errors->total += more->total - (int64_t)more->count; /* those it had not kept */
 }
 
 void record_errors_clear(struct record_errors *errors)
 {
-    record_errors_cut(errors, 0, 0);
+    for (size_t i = 0; i < errors->count; i++) {
+        free(errors->list[i].field);
+        free(errors->list[i].message);
+    }
     free(errors->list);
     *errors = (struct record_errors){0};
 }
@@ -97,7 +96,7 @@ void record_errors_json(const struct record_errors *errors, struct buf *out)
 
 /* Rows */
 
-enum { NUMBERS = 8, TEXTS = 6 };
+enum { NUMBERS = 11, TEXTS = 6 };
 
 static void add_text(struct buf *column, const char *text)
 {
@@ -113,44 +112,47 @@ static void add_text(struct buf *column, const char *text)
 }
 
 bool ingest_records_send(struct pg *pg, const struct ingest_record *records, size_t count,
-                         int64_t batch_id, struct acc_error *err)
+                         struct acc_error *err)
 {
     static struct pg_stmt stmt = {
         .sql =
-            "INSERT INTO ingest (batch, at, id, bytes, lines, new, repeats, refused, part, "
-            "parts, first_batch, who, name, format, kind, trace, errors) "
-            "SELECT $1::int8, $2::timestamptz, u.id, u.bytes, u.lines, u.new, u.repeats, "
-            "u.refused, u.part, u.parts, nullif(u.first_batch, 0), u.who, u.name, u.format, "
-            "u.kind, u.trace, "
-            "u.errors::jsonb "
-            "FROM unnest($3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], "
-            "$8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::text[], $13::text[], "
-            "$14::text[], $15::text[], $16::text[], $17::text[]) AS u(id, bytes, lines, new, "
-            "repeats, refused, part, parts, first_batch, who, name, format, kind, trace, errors)"};
-    static struct buf column[1 + NUMBERS + TEXTS];
+            "INSERT INTO ingest (at, id, batch, bytes, lines, new, repeats, refused, part, "
+            "parts, first_batch, ended, who, name, format, kind, trace, errors) "
+            "SELECT $1::timestamptz, u.id, u.batch, u.bytes, u.lines, u.new, u.repeats, "
+            "u.refused, u.part, u.parts, nullif(u.first_batch, 0), u.open = 0, u.who, u.name, "
+            "u.format, u.kind, u.trace, u.errors::jsonb "
+            "FROM unnest($2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], "
+            "$8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[], $13::text[], "
+            "$14::text[], $15::text[], $16::text[], $17::text[], $18::text[]) AS u(id, batch, "
+            "bytes, lines, new, repeats, refused, part, parts, first_batch, open, who, name, "
+            "format, kind, trace, errors) "
+            "ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, lines = excluded.lines, "
+            "new = excluded.new, repeats = excluded.repeats, refused = excluded.refused, "
+            "ended = excluded.ended, errors = excluded.errors"};
+    static struct buf column[NUMBERS + TEXTS];
     struct pg_args args = {0};
 
-    for (size_t c = 0; c < 1 + NUMBERS + TEXTS; c++) {
+    for (size_t c = 0; c < NUMBERS + TEXTS; c++) {
         buf_reset(&column[c]);
-        pg_array_begin(&column[c], c <= NUMBERS ? PG_INT8 : PG_TEXT);
+        pg_array_begin(&column[c], c < NUMBERS ? PG_INT8 : PG_TEXT);
     }
     for (size_t i = 0; i < count; i++) {
         const struct ingest_record *r = &records[i];
-        const int64_t numbers[] = {r->id,      r->bytes, r->lines, r->fresh,      r->repeats,
-                                   r->refused, r->part,  r->parts, r->first_batch};
+        const int64_t numbers[NUMBERS] = {r->id,    r->batch,       r->bytes,   r->lines,
+                                          r->fresh, r->repeats,     r->refused, r->part,
+                                          r->parts, r->first_batch, r->is_open};
         const char *const texts[] = {r->who, r->name, r->format, r->kind, r->trace, r->errors};
 
-        for (size_t c = 0; c <= NUMBERS; c++)
+        for (size_t c = 0; c < NUMBERS; c++)
             pg_array_int8(&column[c], numbers[c]);
         for (size_t c = 0; c < TEXTS; c++)
-            add_text(&column[1 + NUMBERS + c], texts[c]);
+            add_text(&column[NUMBERS + c], texts[c]);
     }
-    pg_int8(&args, batch_id);
     pg_int8(&args, clock_wall_us() - PG_EPOCH_US);
     args.types[args.count - 1] = PG_TIMESTAMPTZ;
-    for (size_t c = 0; c < 1 + NUMBERS + TEXTS; c++) {
+    for (size_t c = 0; c < NUMBERS + TEXTS; c++) {
         pg_array_end(&column[c], 0);
-        pg_array(&args, c <= NUMBERS ? PG_INT8_ARRAY : PG_TEXT_ARRAY, &column[c]);
+        pg_array(&args, c < NUMBERS ? PG_INT8_ARRAY : PG_TEXT_ARRAY, &column[c]);
     }
     return pg_send(pg, &stmt, &args, err);
 }

@@ -1,6 +1,7 @@
 /*
  * Records of what was sent: a row for each body or file, and one for each transaction's single
- * facts together. Rows are only added.
+ * facts together. A body of several transactions has its row with the first of them, and each
+ * brings it up to date: it tells what is written, whatever becomes of the rest.
  */
 #pragma once
 
@@ -22,8 +23,8 @@ struct record_errors {
 
 /* Copies message, and the name of the field that it speaks of. line 0 (a whole file) is kept as 1. */
 void record_errors_add(struct record_errors *errors, int64_t line, const char *message);
-/* Forgets what came after it had this count and total. */
-void record_errors_cut(struct record_errors *errors, size_t count, int64_t total);
+/* Adds those of another, copied. */
+void record_errors_join(struct record_errors *errors, const struct record_errors *more);
 void record_errors_clear(struct record_errors *errors);
 /* Appends {"line", "field", "message"}; field is left out when it is NULL. */
 void record_error_json(int64_t line, const char *field, const char *message, struct buf *out);
@@ -43,9 +44,14 @@ struct ingest_record {
     int64_t bytes, lines, fresh, repeats, refused, part, parts;
     /* With `batch` the bounds of its facts' batches, which are one writer's; 0: not known. */
     int64_t first_batch;
+    int64_t batch;      /* the last with facts of it */
+    bool is_open;       /* more of it comes with later transactions */
     const char *errors; /* a JSON array, or NULL: none */
 };
 
-/* Sends the rows into the open pipeline (one result). batch_id: of the transaction. */
+/*
+ * Sends the rows into the open pipeline (one result); a row with the id of an earlier one takes its place, but for when it
+ * was. No two of records have the same id.
+ */
 bool ingest_records_send(struct pg *pg, const struct ingest_record *records, size_t count,
-                         int64_t batch_id, struct acc_error *err) ACC_MUST_CHECK;
+                         struct acc_error *err) ACC_MUST_CHECK;

@@ -195,6 +195,31 @@ void side_take_seen(struct ingest_side *side)
     }
 }
 
+static void count_row(const struct ingest_side *side, const struct acc_row *row,
+                      struct tally_batch *batches)
+{
+    uint32_t batch = side->calls.batch_of == NULL ? 0 : side->calls.batch_of[row->event];
+
+    batches[batch].fresh += row->flags == INGEST_PENDING;
+    batches[batch].found += row->flags == INGEST_PENDING || row->flags == INGEST_REPEAT;
+}
+
+void side_batches(const struct ingest_side *side, struct tally_batch *batches)
+{
+    const struct ingest_split *split = &side->split;
+
+    if (side->calls.batch_count == 0)
+        return;
+    for (size_t i = 0; i < side->calls.batch_count; i++)
+        batches[i].record = side->calls.records[i];
+    for (size_t i = split->now.from; split->is_on && i < split->now.to; i++)
+        count_row(side, split->rows[i].row, batches);
+    for (size_t k = 0; !split->is_on && k < side->catalog->count; k++) {
+        for (uint32_t i = 0; i < side->rows[k].count; i++)
+            count_row(side, rows_at(&side->rows[k], i), batches);
+    }
+}
+
 void side_committed(struct ingest_side *side)
 {
     for (size_t k = 0; k < side->catalog->count; k++) {
@@ -242,8 +267,11 @@ static void split_begin(struct ingest_side *side)
     split->is_on = true;
 }
 
+/* A range that is still to come. */
 static void push(struct ingest_split *split, size_t from, size_t to)
 {
+    for (size_t i = from; i < to; i++)
+        split->rows[i].row->flags = INGEST_RAW;
     if (split->range_count == split->range_capacity) {
         split->range_capacity = 2 * split->range_capacity + 32;
         split->ranges = acc_realloc(split->ranges, split->range_capacity * sizeof(*split->ranges));

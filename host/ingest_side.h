@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ingest.h"
+#include "tally.h"
 
 /* A range of the rows in the order in which they were added. */
 struct ingest_range {
@@ -53,6 +54,9 @@ bool side_take_known(struct ingest_side *side, const struct kind *kind, struct f
                      struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 /* Takes out what calls.seen knows, and adds the rest to it. */
 void side_take_seen(struct ingest_side *side);
+
+/* What is written now, as far as it is known, by calls.batch_count batches; the batches' records. */
+void side_batches(const struct ingest_side *side, struct tally_batch *batches);
 
 /* The transaction is committed: its rows are new, and counted. */
 void side_committed(struct ingest_side *side);

@@ -75,7 +75,8 @@ static void side_restart(struct intake_side *side)
     side->count = 0;
     side->rows = 0;
     side->check = NULL;
-    side->plain = side->plain_bytes = side->plain_id = 0;
+    side->plain = side->plain_bytes = 0;
+    side->batch_count = 0;
 }
 
 static void disconnect(struct intake *intake)
@@ -88,8 +89,7 @@ static void disconnect(struct intake *intake)
 /* The connection is lost, or was never there: tries again later. */
 static void lose(struct intake *intake, const struct acc_error *why)
 {
-    log_warn("intake", "event=\"no connection to the database\" error=%s again_ms=%lld",
-             log_quote(why->text), (long long)intake->backoff_ms);
+    log_trouble(&intake->away, clock_us(), "intake", "no connection to the database", why->text);
     intake->counts.lost += intake->state == INTAKE_READY;
     intake->state = INTAKE_AWAY;
     intake->is_lost = true;
@@ -121,6 +121,8 @@ void intake_free(struct intake *intake)
     }
     for (int i = 0; i < 2; i++) {
         free(intake->sides[i].groups);
+        free(intake->sides[i].batch_of);
+        free(intake->sides[i].records);
         buf_clear(&intake->sides[i].plain_who);
     }
     buf_clear(&intake->who);
@@ -197,6 +199,7 @@ static void open_on(struct intake *intake)
     intake->is_lost = false;
     intake->backoff_ms = BACKOFF_MS;
     intake->deadline_us = 0;
+    log_trouble_over(&intake->away, "intake", "connected to the database again");
     log_debug("intake", "event=connected");
 }
 
@@ -208,12 +211,18 @@ static void launch(struct intake *intake)
     struct intake_side *side = intake->filling;
     int64_t timeout_ms = intake->settings->database.statement_timeout_ms;
     struct ingest_counts none = {0};
+    struct acc_error err;
+
+    if (side->check == NULL)
+        intake_set_batches(intake, side);
     struct ingest_calls calls = {
         .with = side->check == NULL ? intake_send_records : NULL,
         .context = intake,
         .seen = side->check == NULL ? NULL : side->check->more->seen,
+        .batch_of = side->batch_count > 1 ? side->batch_of : NULL,
+        .records = side->records,
+        .batch_count = side->batch_count,
     };
-    struct acc_error err;
 
     intake->flying = side;
     intake->filling = side == &intake->sides[0] ? &intake->sides[1] : &intake->sides[0];

@@ -1,6 +1,7 @@
 /* Shared by intake.c, intake_request.c, intake_job.c and intake_record.c only. */
 #pragma once
 
+#include "base/log.h"
 #include "ingest_body.h"
 #include "ingest_record.h"
 #include "intake.h"
@@ -11,7 +12,12 @@
 struct intake_more {
     char *who, *name, *trace; /* owned; name "" when not given */
     int64_t part, parts;
-    int64_t id;            /* of its record; 0: not given yet */
+    int64_t id;           /* of its record; 0: not given yet */
+    struct intake_share { /* of the transaction of each side */
+        bool has_batch;
+        uint32_t batch;           /* of its facts there, from 0 */
+        struct record_errors bad; /* lines refused as they were read */
+    } shares[2];
     bool is_gzip, is_open; /* still to be unpacked; being unpacked */
     bool is_reading;       /* text and reader are set up */
     z_stream gzip;
@@ -23,8 +29,8 @@ struct intake_more {
     struct body_memory memory;
     struct seen *seen; /* of a check: its facts so far */
 
-    /* So far; of rows that are written. */
-    int64_t lines_read, fresh, repeats, refused;
+    /* Of what is written. */
+    int64_t fresh, repeats, refused;
     struct record_errors errors;
 };
 
@@ -62,9 +68,14 @@ struct intake_side {
     struct intake_job *check; /* the one request that is counted without writing; else NULL */
 
     /* The plain facts among them, which have one record. */
-    int64_t plain, plain_bytes, plain_id;
+    int64_t plain, plain_bytes;
     const struct kind *plain_kind; /* NULL: several */
     struct buf plain_who;          /* of the first; empty: several */
+
+    /* Batches of the transaction: the first is the plain facts', the others are a request's each. Set when it starts. */
+    uint32_t *batch_of; /* by group */
+    int64_t *records;   /* by batch */
+    size_t batch_count, batch_capacity;
 };
 
 enum intake_state {
@@ -84,6 +95,7 @@ struct intake {
     enum intake_state state;
     bool is_lost; /* and nothing was reached since */
     int64_t retry_us, deadline_us, backoff_ms;
+    struct log_trouble away;                        /* the database */
     struct intake_list facts, bulks;                /* that wait to be read */
     struct intake_side sides[2], *filling, *flying; /* flying NULL: nothing is being written */
     int64_t ingest_wait_ms;
@@ -92,6 +104,14 @@ struct intake {
     struct intake_counts counts;
     struct buf who, json; /* scratch */
 };
+
+/* What of a request is in the transaction of a side. */
+static inline struct intake_share *intake_share(const struct intake *intake,
+                                                const struct intake_side *side,
+                                                const struct intake_job *job)
+{
+    return &job->more->shares[side - intake->sides];
+}
 
 /* intake_job.c */
 
@@ -108,8 +128,11 @@ void intake_more_free(struct intake_more *more);
 
 /* intake_record.c */
 
-/* An ingest_with_fn: the records of the requests that end with this transaction. */
-bool intake_send_records(void *context, struct pg *pg, int64_t batch_id, struct acc_error *err);
+/* Gives the side's groups their batches, and these their records. */
+void intake_set_batches(struct intake *intake, struct intake_side *side);
+/* An ingest_with_fn: the records of the requests of this transaction. */
+bool intake_send_records(void *context, struct pg *pg, int64_t batch_id, bool is_last,
+                         struct acc_error *err);
 /* The transaction is on disk: answers the requests that end with it. */
 void intake_settle(struct intake *intake, struct intake_side *side);
 

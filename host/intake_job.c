@@ -93,8 +93,7 @@ static void refuse_fact(struct intake *intake, struct intake_job *job, const cha
     } else if (job->more == NULL || job->is_check) {
         intake_refuse(intake, job, 422, "bad_fact", has_field ? field : NULL, "%s", why->text);
     } else { /* its record says so */
-        record_errors_add(&job->more->errors, 1, why->text);
-        job->more->refused = 1;
+        record_errors_add(&intake_share(intake, intake->filling, job)->bad, 1, why->text);
         add_group(intake->filling, job, 0)->is_last = true;
     }
 }
@@ -107,8 +106,6 @@ void intake_read_fact(struct intake *intake, struct intake_job *job)
     struct acc_error err;
 
     if (!ndjson_line(&intake->target, job->kind, text, size, &of, &err)) {
-        if (job->more != NULL)
-            job->more->lines_read = 1;
         refuse_fact(intake, job, text, size, &err);
         return;
     }
@@ -119,8 +116,6 @@ void intake_read_fact(struct intake *intake, struct intake_job *job)
     add_row(intake, group, of, 1);
     if (job->more == NULL)
         add_plain(intake, job);
-    else
-        job->more->lines_read = 1;
 }
 
 /* Unpacking */
@@ -245,13 +240,11 @@ static bool read_text(struct intake *intake, struct intake_job *job)
     }
     struct intake_group *group = add_group(intake->filling, job, 0);
     group->is_last = true;
-    more->lines_read = 1;
     if (text_fact(&intake->target, job->kind, &fields, more->name, more->text, more->size, &err)) {
         group->first = ingest_rows(intake->ingest, job->kind)->count - 1;
         add_row(intake, group, job->kind, 1);
     } else {
-        record_errors_add(&more->errors, 1, err.text);
-        more->refused = 1;
+        record_errors_add(&intake_share(intake, intake->filling, job)->bad, 1, err.text);
     }
     return true;
 }
@@ -283,18 +276,18 @@ static bool read_on(struct intake *intake, struct intake_job *job, int64_t *line
     struct intake_more *more = job->more;
     const struct acc_rows *rows = ingest_rows(intake->ingest, job->kind);
     struct intake_group *group = add_group(intake->filling, job, rows->count);
+    struct record_errors *bad = &intake_share(intake, intake->filling, job)->bad;
+    int64_t bad_before = bad->total;
     struct acc_error err;
 
     while (*lines_left > 0 && intake_has_room(intake)) {
         enum body_result result = body_next(&more->body, &err);
 
         --*lines_left;
-        more->lines_read += result == BODY_FACT || result == BODY_BAD;
         if (result == BODY_FACT) {
             add_row(intake, group, job->kind, more->body.line);
         } else if (result == BODY_BAD) {
-            record_errors_add(&more->errors, more->body.line, err.text);
-            more->refused++;
+            record_errors_add(bad, more->body.line, err.text);
         } else if (result == BODY_END) {
             group->is_last = true;
             buf_clear(&more->unpacked);
@@ -305,7 +298,7 @@ static bool read_on(struct intake *intake, struct intake_job *job, int64_t *line
             return true;
         }
     }
-    if (group->count == 0)
+    if (group->count == 0 && bad->total == bad_before)
         intake->filling->count--;
     return false;
 }
@@ -335,6 +328,8 @@ void intake_more_free(struct intake_more *more)
     buf_clear(&more->unpacked);
     seen_free(more->seen);
     record_errors_clear(&more->errors);
+    for (int i = 0; i < 2; i++)
+        record_errors_clear(&more->shares[i].bad);
     free(more->who);
     free(more->name);
     free(more->trace);

@@ -25,7 +25,7 @@ static void collect(const struct intake *intake, const struct intake_group *grou
     for (uint32_t i = 0; i < group->count; i++) {
         const struct acc_row *row = row_of(intake, group, i);
 
-        outcomes->fresh += row->flags <= INGEST_NEW;
+        outcomes->fresh += row->flags == INGEST_PENDING || row->flags == INGEST_NEW;
         outcomes->repeats += row->flags == INGEST_REPEAT;
         if (row->flags < INGEST_CONTRADICTS)
             continue;
@@ -37,118 +37,142 @@ static void collect(const struct intake *intake, const struct intake_group *grou
 
 /* Records */
 
-/* Rows to be sent, and where their errors stand in intake->json; SIZE_MAX: none. */
+void intake_set_batches(struct intake *intake, struct intake_side *side)
+{
+    size_t most = side->count + 1;
+
+    if (side->batch_capacity < most) {
+        side->batch_capacity = 2 * most;
+        side->batch_of =
+            acc_realloc(side->batch_of, side->batch_capacity * sizeof(*side->batch_of));
+        side->records = acc_realloc(side->records, side->batch_capacity * sizeof(*side->records));
+    }
+    side->batch_count = 0;
+    if (side->plain > 0)
+        side->records[side->batch_count++] = ingest_number(intake->ingest);
+    for (size_t g = 0; g < side->count; g++) {
+        const struct intake_job *job = side->groups[g].job;
+
+        side->batch_of[g] = 0;
+        if (job->more == NULL)
+            continue;
+        struct intake_share *share = intake_share(intake, side, job);
+        if (!share->has_batch) {
+            if (job->more->id == 0)
+                job->more->id = ingest_number(intake->ingest);
+            share->has_batch = true;
+            share->batch = (uint32_t)side->batch_count;
+            side->records[side->batch_count++] = job->more->id;
+        }
+        side->batch_of[g] = share->batch;
+    }
+}
+
+/* Records to be sent, by batch, and their errors. */
 struct sheet {
     struct ingest_record *records;
-    size_t *errors_at;
-    size_t count;
+    struct record_errors *errors;
+    size_t *errors_at; /* as text in intake->json; SIZE_MAX: none */
 };
 
-static void set_errors(struct intake *intake, struct sheet *sheet,
-                       const struct record_errors *errors)
+/* What a request's record says whatever becomes of this transaction, but for its numbers so far. */
+static void begin_request(const struct intake *intake, const struct intake_job *job,
+                          struct ingest_record *record, struct record_errors *errors)
 {
-    sheet->errors_at[sheet->count] = SIZE_MAX;
-    if (errors->count == 0)
-        return;
-    sheet->errors_at[sheet->count] = intake->json.size;
-    record_errors_json(errors, &intake->json);
-    buf_byte(&intake->json, '\0');
+    const struct intake_more *more = job->more;
+    const struct record_errors *bad = &intake_share(intake, intake->flying, job)->bad;
+
+    record->who = more->who;
+    record->name = more->name;
+    record->format = format_names[job->format];
+    record->kind = job->kind->name;
+    record->trace = more->trace;
+    record->bytes = (int64_t)job->size;
+    record->fresh = more->fresh;
+    record->repeats = more->repeats;
+    record->refused = more->refused + bad->total;
+    record->part = more->part;
+    record->parts = more->parts;
+    record->is_open = true;
+    record_errors_join(errors, &more->errors);
+    record_errors_join(errors, bad);
 }
 
-static void add_request(struct intake *intake, const struct intake_group *group,
-                        struct sheet *sheet)
+static void begin_plain(const struct intake_side *side, struct ingest_record *record)
 {
-    const struct intake_job *job = group->job;
-    struct intake_more *more = job->more;
-    struct outcomes outcomes = {more->fresh, more->repeats, more->refused};
-    size_t kept = more->errors.count;
-    int64_t total = more->errors.total;
-
-    collect(intake, group, &outcomes, &more->errors, 0);
-    set_errors(intake, sheet, &more->errors);
-    record_errors_cut(&more->errors, kept, total); /* it is only a try */
-    if (more->id == 0)
-        more->id = ingest_number(intake->ingest);
-    sheet->records[sheet->count++] = (struct ingest_record){
-        .id = more->id,
-        .who = more->who,
-        .name = more->name,
-        .format = format_names[job->format],
-        .kind = job->kind->name,
-        .trace = more->trace,
-        .bytes = (int64_t)job->size,
-        .lines = more->lines_read,
-        .fresh = outcomes.fresh,
-        .repeats = outcomes.repeats,
-        .refused = outcomes.refused,
-        .part = more->part,
-        .parts = more->parts,
-    };
+    record->who = side->plain_who.size == 0 ? "" : side->plain_who.data;
+    record->name = record->trace = "";
+    record->format = "json";
+    record->kind = side->plain_kind == NULL ? "" : side->plain_kind->name;
+    record->bytes = side->plain_bytes;
 }
 
-static void add_plain(struct intake *intake, struct intake_side *side, struct sheet *sheet)
+static void fill(const struct intake *intake, struct sheet *sheet, bool is_last)
 {
-    struct outcomes outcomes = {0};
-    struct record_errors errors = {0};
-    int64_t line = 0;
+    const struct intake_side *side = intake->flying;
+    int64_t plain = 0;
 
     for (size_t g = 0; g < side->count; g++) {
-        if (side->groups[g].job->more == NULL)
-            collect(intake, &side->groups[g], &outcomes, &errors, ++line);
+        const struct intake_group *group = &side->groups[g];
+        uint32_t at = side->batch_of[g];
+        struct ingest_record *record = &sheet->records[at];
+        struct outcomes outcomes = {0};
+
+        if (record->id == 0) {
+            record->id = side->records[at];
+            if (group->job->more == NULL)
+                begin_plain(side, record);
+            else
+                begin_request(intake, group->job, record, &sheet->errors[at]);
+        }
+        plain += group->job->more == NULL;
+        collect(intake, group, &outcomes, &sheet->errors[at], group->job->more == NULL ? plain : 0);
+        record->fresh += outcomes.fresh;
+        record->repeats += outcomes.repeats;
+        record->refused += outcomes.refused;
+        record->is_open = !is_last || !group->is_last;
     }
-    set_errors(intake, sheet, &errors);
-    record_errors_clear(&errors);
-    if (side->plain_id == 0)
-        side->plain_id = ingest_number(intake->ingest);
-    sheet->records[sheet->count++] = (struct ingest_record){
-        .id = side->plain_id,
-        .who = side->plain_who.size == 0 ? "" : side->plain_who.data,
-        .name = "",
-        .format = "json",
-        .kind = side->plain_kind == NULL ? "" : side->plain_kind->name,
-        .trace = "",
-        .bytes = side->plain_bytes,
-        .lines = side->plain,
-        .fresh = outcomes.fresh,
-        .repeats = outcomes.repeats,
-        .refused = outcomes.refused,
-    };
 }
 
-bool intake_send_records(void *context, struct pg *pg, int64_t batch_id, struct acc_error *err)
+bool intake_send_records(void *context, struct pg *pg, int64_t batch_id, bool is_last,
+                         struct acc_error *err)
 {
     struct intake *intake = context;
-    struct intake_side *side = intake->flying;
-    size_t most = side->plain > 0;
-
-    for (size_t g = 0; g < side->count; g++)
-        most += side->groups[g].job->more != NULL && side->groups[g].is_last;
-    if (most == 0)
-        return true;
+    size_t count = intake->flying->batch_count;
     struct sheet sheet = {
-        .records = acc_alloc(most * sizeof(*sheet.records)),
-        .errors_at = acc_alloc(most * sizeof(*sheet.errors_at)),
+        .records = acc_zalloc(count * sizeof(*sheet.records)),
+        .errors = acc_zalloc(count * sizeof(*sheet.errors)),
+        .errors_at = acc_alloc(count * sizeof(*sheet.errors_at)),
     };
+
+    fill(intake, &sheet, is_last);
     buf_reset(&intake->json);
-    if (side->plain > 0)
-        add_plain(intake, side, &sheet);
-    for (size_t g = 0; g < side->count; g++) {
-        if (side->groups[g].job->more != NULL && side->groups[g].is_last)
-            add_request(intake, &side->groups[g], &sheet);
+    for (size_t i = 0; i < count; i++) {
+        struct ingest_record *record = &sheet.records[i];
+
+        record->batch = batch_id + (int64_t)i;
+        record->lines = record->fresh + record->repeats + record->refused;
+        sheet.errors_at[i] = sheet.errors[i].count == 0 ? SIZE_MAX : intake->json.size;
+        if (sheet.errors[i].count > 0) {
+            record_errors_json(&sheet.errors[i], &intake->json);
+            buf_byte(&intake->json, '\0');
+        }
+        record_errors_clear(&sheet.errors[i]);
     }
-    for (size_t i = 0; i < sheet.count; i++)
+    for (size_t i = 0; i < count; i++)
         sheet.records[i].errors =
             sheet.errors_at[i] == SIZE_MAX ? NULL : intake->json.data + sheet.errors_at[i];
-    bool ok = ingest_records_send(pg, sheet.records, sheet.count, batch_id, err);
+    bool ok = ingest_records_send(pg, sheet.records, count, err);
     free(sheet.records);
+    free(sheet.errors);
     free(sheet.errors_at);
     return ok;
 }
 
 /* Answers */
 
-static void count(struct intake *intake, const struct intake_job *job,
-                  const struct outcomes *outcomes)
+static void count_written(struct intake *intake, const struct intake_job *job,
+                          const struct outcomes *outcomes)
 {
     if (job->is_check)
         return;
@@ -180,7 +204,6 @@ static void answer_fact(struct intake *intake, const struct intake_group *group,
         answer.fresh = answer.repeats = 0;
         answer.refused = 1;
         answer.id = NULL;
-        count(intake, job, &(struct outcomes){.refused = 1});
         intake_answer(intake, job, &answer);
         return;
     }
@@ -189,7 +212,6 @@ static void answer_fact(struct intake *intake, const struct intake_group *group,
     answer.fresh = row->flags <= INGEST_NEW;
     answer.repeats = row->flags == INGEST_REPEAT;
     answer.refused = row->flags >= INGEST_CONTRADICTS;
-    count(intake, job, &(struct outcomes){answer.fresh, answer.repeats, answer.refused});
     if (row->flags >= INGEST_CONTRADICTS) {
         bool is_refused = row->flags == INGEST_REFUSED;
 
@@ -207,13 +229,12 @@ static void answer_bulk(struct intake *intake, struct intake_job *job)
     struct intake_answer answer = {
         .status = 200,
         .ingest = more->id,
-        .lines = more->lines_read,
+        .lines = more->fresh + more->repeats + more->refused,
         .fresh = more->fresh,
         .repeats = more->repeats,
         .refused = more->refused,
     };
 
-    count(intake, job, &(struct outcomes){more->fresh, more->repeats, more->refused});
     while (answer.error_count < INTAKE_ERRORS && answer.error_count < more->errors.count) {
         const struct record_error *error = &more->errors.list[answer.error_count];
 
@@ -223,22 +244,44 @@ static void answer_bulk(struct intake *intake, struct intake_job *job)
     intake_answer(intake, job, &answer);
 }
 
+/* What became of a group is added to what its request has come to. */
+static void add_group(struct intake *intake, struct intake_side *side,
+                      const struct intake_group *group)
+{
+    struct intake_more *more = group->job->more;
+    struct outcomes outcomes = {0};
+    struct record_errors none = {0};
+
+    if (more != NULL) { /* of several groups the first brings what was refused as they were read */
+        struct intake_share *share = intake_share(intake, side, group->job);
+
+        outcomes.refused = share->bad.total;
+        record_errors_join(&more->errors, &share->bad);
+        record_errors_clear(&share->bad);
+        share->has_batch = false;
+    }
+    collect(intake, group, &outcomes, more == NULL ? &none : &more->errors, 0);
+    record_errors_clear(&none);
+    count_written(intake, group->job, &outcomes);
+    if (more == NULL)
+        return;
+    more->fresh += outcomes.fresh;
+    more->repeats += outcomes.repeats;
+    more->refused += outcomes.refused;
+}
+
 void intake_settle(struct intake *intake, struct intake_side *side)
 {
     for (size_t g = 0; g < side->count; g++) {
         const struct intake_group *group = &side->groups[g];
-        struct intake_job *job = group->job;
 
-        if (job->is_fact) {
-            answer_fact(intake, group, job->more == NULL ? side->plain_id : job->more->id);
+        add_group(intake, side, group);
+        if (!group->is_last)
             continue;
-        }
-        struct outcomes outcomes = {0};
-        collect(intake, group, &outcomes, &job->more->errors, 0);
-        job->more->fresh += outcomes.fresh;
-        job->more->repeats += outcomes.repeats;
-        job->more->refused += outcomes.refused;
-        if (group->is_last)
-            answer_bulk(intake, job);
+        if (group->job->is_fact)
+            answer_fact(intake, group,
+                        side->batch_count == 0 ? 0 : side->records[side->batch_of[g]]);
+        else
+            answer_bulk(intake, group->job);
     }
 }

@@ -19,3 +19,44 @@ struct lifecycle *program_by_id(const struct program *program, int16_t id)
     }
     return NULL;
 }
+
+#define SAID_MAX 8
+
+/* The line of text that names the same file, or NULL. */
+static const char *line_of(const char *text, const char *line)
+{
+    size_t name = strcspn(line, " ") + 1;
+
+    for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1) {
+        if (strncmp(at, line, name) == 0)
+            return at;
+    }
+    return NULL;
+}
+
+static void say(struct buf *out, size_t *said, const char *line, const char *what)
+{
+    if ((*said)++ < SAID_MAX)
+        buf_printf(out, "%s%.*s %s", *said > 1 ? ", " : "", (int)strcspn(line, " "), line, what);
+}
+
+void program_say_differences(const struct program *program, const char *theirs, struct buf *out)
+{
+    const char *ours = program->files == NULL ? "" : program->files;
+    size_t said = 0;
+
+    for (const char *at = ours; *at != '\0'; at += strcspn(at, "\n") + 1) {
+        const char *other = line_of(theirs, at);
+
+        if (other == NULL)
+            say(out, &said, at, "is only here");
+        else if (strncmp(at, other, strcspn(at, "\n") + 1) != 0)
+            say(out, &said, at, "differs");
+    }
+    for (const char *at = theirs; *at != '\0'; at += strcspn(at, "\n") + 1) {
+        if (line_of(ours, at) == NULL)
+            say(out, &said, at, "is not here");
+    }
+    if (said > SAID_MAX)
+        buf_printf(out, " and %zu more", said - SAID_MAX);
+}

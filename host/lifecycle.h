@@ -4,10 +4,12 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "kinds.h"
 
 #include <stdint.h>
 
+#define LIFECYCLES_MAX 1024 /* in one app */
 #define LIFECYCLE_FINDS_MAX 32
 #define LIFECYCLE_FRIENDS_MAX 32
 
@@ -69,8 +71,16 @@ struct program {
     struct lifecycle **lifecycles; /* sorted by name */
     size_t lifecycle_count;
     char sha[65];       /* SHA-256 over all files of the app that shape it */
+    char *files;        /* each of them, sorted in its folder: a line "kinds/edge.lua SHA-256" */
     int32_t generation; /* 0 until registered */
 };
 
 struct lifecycle *program_find(const struct program *program, const char *name); /* NULL: none */
 struct lifecycle *program_by_id(const struct program *program, int16_t id);      /* NULL: none */
+
+/*
+ * Says where the program's files differ from those of another, `theirs` (as program.files): "kinds/edge.lua
+ * differs, lua/text.lua is only here, lifecycles/join.lua is not here", at most eight of them, then
+ * how many more. Says nothing when no file differs. out gets more text.
+ */
+void program_say_differences(const struct program *program, const char *theirs, struct buf *out);

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PAGE_MAGIC UINT64_C(0x6163637265746502) /* "accrete" and the layout's version */
+#define PAGE_MAGIC UINT64_C(0x6163637265746503) /* "accrete" and the layout's version */
 
 const char *page_role_name(int32_t role)
 {

@@ -37,6 +37,14 @@ struct page_sample {
 };
 #define PAGE_SAMPLES 4
 
+/* How a worker's process ended. */
+struct page_exit {
+    int64_t at_us;    /* wall clock; 0: none has ended */
+    int64_t stuck_ms; /* how long it stood still before it was killed; 0: it ended by itself */
+    int32_t signal;   /* what ended it, 0: it exited */
+    int32_t code;     /* its enum worker_exit, or another exit code */
+};
+
 struct page_slot {
     struct acc_slot run; /* Lua writes here */
     int32_t pid;         /* 0: free */
@@ -56,7 +64,9 @@ struct page_slot {
     int32_t buckets_owned;  /* now */
     int32_t is_paused;      /* it begins no batches: somebody has paused the queue */
     int64_t started_us, batch_started_us;
-    uint64_t deaths; /* of this slot's processes, written by the master */
+    uint64_t lua_bytes;         /* what its lua_State held after the last batch */
+    uint64_t deaths;            /* of this slot's processes, written by the master */
+    struct page_exit last_exit; /* of the process before this one, written by the master */
     /* Written in turn; of a half-written id there is no fact. */
     struct page_sample samples[PAGE_SAMPLES];
     uint32_t next_sample;

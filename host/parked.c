@@ -1,6 +1,7 @@
 #include "parked.h"
 
 #include "audit.h"
+#include "retries.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,15 +106,17 @@ out:
     return ok;
 }
 
-/* Runs sql with the filter's parameters; its first value is a number. */
+/* Runs sql with the filter's parameters, and $6 when audit_id > 0; its first value is a number. */
 static bool run_number(struct pg *pg, const char *sql, const struct parked_filter *filter,
-                       int64_t *number, struct acc_error *err)
+                       int64_t audit_id, int64_t *number, struct acc_error *err)
 {
     struct buf lifecycles = {0};
     struct buf facts = {0};
     struct pg_args args = {0};
 
     parked_args(filter, &args, &lifecycles, &facts);
+    if (audit_id > 0)
+        pg_int8(&args, audit_id);
     PGresult *res = pg_exec(pg, sql, &args, err);
     if (res != NULL)
         *number = pg_get_int8(res, 0, 0);
@@ -130,7 +133,7 @@ static bool run_number(struct pg *pg, const char *sql, const struct parked_filte
 bool parked_count(struct pg *pg, const struct parked_filter *filter, bool is_retry, int64_t *count,
                   struct acc_error *err)
 {
-    return run_number(pg, is_retry ? COUNT_OF(CAN_RETRY) : COUNT_OF(CAN_DISCARD), filter, count,
+    return run_number(pg, is_retry ? COUNT_OF(CAN_RETRY) : COUNT_OF(CAN_DISCARD), filter, 0, count,
                       err);
 }
 
@@ -143,30 +146,64 @@ struct change {
     int64_t *count, *audit_id;
 };
 
+/* Retries that have not ended lose events to this one. */
+static bool take_over(struct pg *pg, const struct parked_filter *filter, struct acc_error *err)
+{
+    static const char sql[] =
+        "WITH u AS (UPDATE retry r SET taken = r.taken + k.n FROM (SELECT abs(p.retry) AS audit, "
+        "count(*) AS n FROM parked p JOIN lifecycle l ON l.id = p.lifecycle WHERE EXISTS (SELECT "
+        "FROM retry) AND p.retry IS NOT NULL AND " CAN_RETRY " AND " PARKED_WHERE
+        " GROUP BY 1) k WHERE r.audit = k.audit RETURNING 1) SELECT count(*) FROM u";
+    int64_t retries;
+
+    return run_number(pg, sql, filter, 0, &retries, err);
+}
+
+static bool retry(struct pg *pg, const struct parked_filter *filter, int64_t audit_id,
+                  int64_t *count, struct acc_error *err)
+{
+    return take_over(pg, filter, err) &&
+           run_number(pg, CHANGE_OF("state = 'delayed', ready_at = now(), retry = $6", CAN_RETRY),
+                      filter, audit_id, count, err) &&
+           (*count == 0 || retries_add(pg, audit_id, *count, err)) &&
+           pg_do(pg, "SELECT pg_notify(current_schema(), '')", NULL, err); /* wakes workers */
+}
+
+static bool discard(struct pg *pg, const struct parked_filter *filter, int64_t *count,
+                    struct acc_error *err)
+{
+    return run_number(pg,
+                      CHANGE_OF("state = 'discarded', ready_at = now(), retry = -abs(p.retry)",
+                                CAN_DISCARD),
+                      filter, 0, count, err) &&
+           retries_write(pg, err); /* it may have been the last one of a retry */
+}
+
 static bool change(struct pg *pg, void *context, struct acc_error *err)
 {
     const struct change *change = context;
     const struct parked_act *act = change->act;
-    const char *sql = act->is_retry
-                          ? CHANGE_OF("state = 'delayed', ready_at = now()", CAN_RETRY)
-                          : CHANGE_OF("state = 'discarded', ready_at = now()", CAN_DISCARD);
     char result[64];
     struct audit audit = {.who = act->who,
                           .act = act->is_retry ? "queue retry" : "queue discard",
                           .what = act->what,
                           .reason = act->reason,
-                          .result = result};
+                          .result = ""};
 
-    if (!run_number(pg, sql, act->filter, change->count, err))
+    if (!audit_add(pg, &audit, change->audit_id, err) ||
+        !(act->is_retry ? retry(pg, act->filter, *change->audit_id, change->count, err)
+                        : discard(pg, act->filter, change->count, err)))
         return false;
-    int64_t count = *change->count;
+    long long count = *change->count;
     if (act->expect >= 0 && count != act->expect)
         return acc_fail(err, ACC_EINPUT, "expected %lld events, found %lld: nothing was changed",
-                        (long long)act->expect, (long long)count);
-    snprintf(result, sizeof(result), "%lld event%s", (long long)count, count == 1 ? "" : "s");
-    return audit_add(pg, &audit, change->audit_id, err) &&
-           (!act->is_retry ||
-            pg_do(pg, "SELECT pg_notify(current_schema(), '')", NULL, err)); /* wakes workers */
+                        (long long)act->expect, count);
+    snprintf(result, sizeof(result),
+             act->is_retry ? "%lld queued"
+             : count == 1  ? "%lld event"
+                           : "%lld events",
+             count);
+    return audit_result(pg, *change->audit_id, result, err);
 }
 
 bool parked_change(struct pg *pg, const struct parked_act *act, int64_t *count, int64_t *audit_id,

@@ -70,8 +70,8 @@ bool parked_count(struct pg *pg, const struct parked_filter *filter, bool is_ret
 
 /*
  * Retry: dead, delayed and discarded events are delayed until now, so that workers take them up;
- * they keep their attempts, so one that fails again is dead again at once. Discard: dead and
- * delayed ones are given up. In one transaction with the row of audit. ACC_EINPUT when expect >= 0
+ * they keep their attempts, so one that fails again is dead again at once; what becomes of them
+ * is added to the audit (retries.h). Discard: dead and delayed ones are given up. In one transaction with the row of audit. ACC_EINPUT when expect >= 0
  * and another number of events would be changed; then nothing is.
  */
 struct parked_act {

@@ -86,6 +86,7 @@ static bool replace(struct worker *worker, struct packet *packet, const struct p
                    "$4::int4", "$5", "NULL", "$7",
                    "NULL") ")) "
                            "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, "
+                           "retry = -abs(p.retry), "
                            "state = "
                            "'dead', error = excluded.error, "
                            "trace = excluded.trace, last_at = now(), ready_at = now(), history "

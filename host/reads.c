@@ -48,8 +48,9 @@ struct reads {
     size_t waiting;
     struct acc_error why; /* of the last connection that could not be made */
     bool has_failed;      /* ... and whoever is in line is to be told */
-    int64_t retry_us;     /* no new connection before */
-    struct call *failed;  /* to be told from the loop: nobody is called while he submits */
+    struct log_trouble away;
+    int64_t retry_us;    /* no new connection before */
+    struct call *failed; /* to be told from the loop: nobody is called while he submits */
     struct link *links;
 };
 
@@ -157,7 +158,7 @@ static void lose(struct link *link, const struct acc_error *err)
         reads->why = *err;
         reads->has_failed = true;
         reads->retry_us = clock_us() + TICK_MS * 1000;
-        log_warn("reads", "event=\"no connection\" error=%s", log_quote(err->text));
+        log_trouble(&reads->away, clock_us(), "reads", "no connection", err->text);
     }
     if (call != NULL && ++call->tries < 2) {
         put_first(reads, call);
@@ -354,6 +355,7 @@ static void finish(struct link *link)
         }
         link->state = LINK_IDLE;
         link->reads->has_failed = false;
+        log_trouble_over(&link->reads->away, "reads", "connected again");
         return;
     }
     if (err.code != ACC_OK && res != NULL && call->tries == 0 && is_outdated(res)) {

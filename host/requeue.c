@@ -2,11 +2,14 @@
 #include "worker_internal.h"
 
 #include "base/clock.h"
+#include "retries.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define REPLAY_FACTS 1000
+#define SETTLE_US 500000
+#define SETTLE_DEAR 20 /* looks take this part of the time at most */
 
 static struct pg_stmt begin_write = {.sql = "BEGIN ISOLATION LEVEL SERIALIZABLE"};
 static struct pg_stmt commit_write = {.sql = "COMMIT"};
@@ -92,6 +95,7 @@ static bool retries(struct worker *worker, struct acc_error *err)
         pg_array(&args, PG_UUID_ARRAY, &facts);
         pg_int4(&args, PQntuples(res));
         ok = push_with(worker, &take, &args, err);
+        worker->looks_at_retries = true;
     }
     PQclear(res);
     buf_clear(&lifecycles);
@@ -207,7 +211,21 @@ static bool replays(struct worker *worker, struct acc_error *err)
     return ok;
 }
 
+bool worker_settle_retries(struct worker *worker, struct acc_error *err)
+{
+    int64_t began_us = clock_us();
+    bool ok = retries_settle(&worker->pg, &worker->looks_at_retries, err);
+    int64_t took_us = clock_us() - began_us;
+
+    worker->retries_at_us =
+        clock_us() + (SETTLE_DEAR * took_us > SETTLE_US ? SETTLE_DEAR * took_us : SETTLE_US);
+    return ok || err->code == ACC_ECONFLICT;
+}
+
 bool worker_requeue(struct worker *worker, struct acc_error *err)
 {
+    if (worker->looks_at_retries && clock_us() >= worker->retries_at_us &&
+        !worker_settle_retries(worker, err))
+        return false;
     return worker->own.count == 0 || (retries(worker, err) && replays(worker, err));
 }

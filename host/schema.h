@@ -29,8 +29,16 @@ bool schema_base(struct pg *pg, const char *schema, struct acc_error *err) ACC_M
 bool schema_activate(struct pg *pg, struct program *program, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
- * Sets the ids of program's lifecycles and generation from the database; ACC_ESTALE when its
- * modules are not those of generation.
+ * For who adds workers to what others run: schema_apply and schema_activate when there is no
+ * generation yet, else program must be the current one: ACC_ESTALE names the files that differ and the way out,
+ * and nothing has changed.
+ */
+bool schema_join(struct pg *pg, const char *schema, struct program *program,
+                 const struct settings *settings, struct acc_error *err) ACC_MUST_CHECK;
+
+/*
+ * Sets the ids of program's lifecycles and generation from the database; ACC_ESTALE, with the files that
+ * differ, when its modules are not those of the current generation.
  */
 bool schema_bind(struct pg *pg, struct program *program, struct acc_error *err) ACC_MUST_CHECK;
 

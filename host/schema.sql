@@ -16,6 +16,8 @@ CREATE TABLE IF NOT EXISTS routing (version int8 NOT NULL);
 INSERT INTO routing SELECT 0 WHERE NOT EXISTS (SELECT FROM routing);
 
 CREATE TABLE IF NOT EXISTS generation (id int4 PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), sha text NOT NULL);
+-- The files it was made of, a line each: "kinds/edge.lua SHA-256".
+ALTER TABLE generation ADD COLUMN IF NOT EXISTS files text NOT NULL DEFAULT '';
 
 -- One row per writer (worker, ingest, script): a connection that writes. Part of batch and packet ids.
 CREATE TABLE IF NOT EXISTS epoch (id int4 PRIMARY KEY, role text NOT NULL, backend_pid int4 NOT NULL,
@@ -45,14 +47,28 @@ ALTER TABLE parked ADD COLUMN IF NOT EXISTS signature text NOT NULL GENERATED AL
     '\m[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\M|\m(?=[0-9]*[a-f])[0-9a-f]{12,}\M|\m0x[0-9a-f]+\M', 'ID', 'gi'),
     '(?<![[:alnum:]_]|\.(?:lua|c|h):)-?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?', 'N', 'g')) STORED;
 
+-- The audit's number of a person's retry until it has ended, negative from then on. NULL: nobody has had it tried again.
+ALTER TABLE parked ADD COLUMN IF NOT EXISTS retry int8;
+CREATE INDEX IF NOT EXISTS parked_retry ON parked (retry) WHERE retry IS NOT NULL;
+
+-- Retries that have not ended: events put in the queue, and those of them that a later retry took.
+CREATE TABLE IF NOT EXISTS retry (audit int8 PRIMARY KEY, queued int8 NOT NULL, taken int8 NOT NULL);
+
 -- Old facts that a new lifecycle has yet to see: facts of its kind with id above cursor in this bucket, whose batch
 -- is at most the bound of its epoch.
 CREATE TABLE IF NOT EXISTS replay (lifecycle int2 NOT NULL, bucket int2 NOT NULL, cursor uuid NOT NULL, PRIMARY KEY (lifecycle, bucket));
 CREATE TABLE IF NOT EXISTS replay_bound (lifecycle int2 NOT NULL, epoch int4 NOT NULL, last_batch int8 NOT NULL, PRIMARY KEY (lifecycle, epoch));
 
--- What people did to it: who, what, why. Rows are only added.
+-- What people did to it: who, what, why. Rows are only added; the result of what takes long comes later.
 CREATE TABLE IF NOT EXISTS audit (id int8 PRIMARY KEY, at timestamptz NOT NULL, who text NOT NULL, act text NOT NULL,
   what text NOT NULL, reason text NOT NULL, result text NOT NULL);
+
+-- What a call of each part takes, by generation: the newest result of each. of: a lifecycle, or 'host'. ns: median per call, NULL when it
+-- was not measured, as note says; ci_ns: half the width of its 95 % interval. module: SHA-256 of the lifecycle's module, or the host's
+-- version.
+CREATE TABLE IF NOT EXISTS bench (generation int4 NOT NULL, of text NOT NULL, part text NOT NULL, at timestamptz NOT NULL,
+  ns float8, ci_ns float8, runs int4 NOT NULL, samples int4 NOT NULL, host text NOT NULL, module text NOT NULL,
+  note text NOT NULL, is_failed bool NOT NULL, PRIMARY KEY (generation, of, part));
 
 -- What people have set while it runs; all workers obey it. what: pause (lifecycle 0), throttle (events a second of a lifecycle).
 CREATE TABLE IF NOT EXISTS control (what text NOT NULL, lifecycle int2 NOT NULL, per_s float8, who text NOT NULL,
@@ -62,7 +78,7 @@ CREATE TABLE IF NOT EXISTS control (what text NOT NULL, lifecycle int2 NOT NULL,
 CREATE TABLE IF NOT EXISTS token (name text PRIMARY KEY, role text NOT NULL, hash bytea NOT NULL, made timestamptz NOT NULL,
   who text NOT NULL, revoked timestamptz);
 
--- One row per transaction that wrote facts or finished events. id = epoch << 32 | counter. lifecycle 0: ingest.
+-- What a transaction wrote that found facts or finished events. id = epoch << 32 | counter. lifecycle 0: ingest.
 -- phases_us: load, friends, process, insert (as far as known before the commit).
 CREATE TABLE IF NOT EXISTS batch (id int8 PRIMARY KEY, lifecycle int2 NOT NULL, generation int4 NOT NULL, at timestamptz NOT NULL,
   events int4 NOT NULL, found int4 NOT NULL, new int4 NOT NULL, phases_us int4[] NOT NULL);
@@ -70,14 +86,20 @@ CREATE TABLE IF NOT EXISTS batch (id int8 PRIMARY KEY, lifecycle int2 NOT NULL, 
 -- writer's batch before it took, which nobody knows before the commit.
 ALTER TABLE batch ADD COLUMN IF NOT EXISTS waited_ms int4 NOT NULL DEFAULT 0;
 ALTER TABLE batch ADD COLUMN IF NOT EXISTS last_write_us int4 NOT NULL DEFAULT 0;
+-- A transaction of facts that were sent with several records has a row for each: place counts them from 0, ingest is the
+-- record's id (NULL: found, or not known).
+ALTER TABLE batch ADD COLUMN IF NOT EXISTS place int4 NOT NULL DEFAULT 0;
+ALTER TABLE batch ADD COLUMN IF NOT EXISTS ingest int8;
 
 -- One row per body or file that was sent, and one for all single facts of a transaction (name '', kind '' when of several).
--- id = epoch << 32 | counter. batch: the transaction that ended it. errors: [{line, field, message}], the first 1,000 of the
--- lines refused. Rows are only added.
+-- id = epoch << 32 | counter. batch: its last. errors: [{line, field, message}], the first 1,000 of the lines refused. A body
+-- of several transactions has its row with the first, and each later one brings it up to date (at stays, ended: with the last);
+-- so it always tells what is written, and of a body whose writer is gone before its end what was written.
 CREATE TABLE IF NOT EXISTS ingest (id int8 PRIMARY KEY, batch int8 NOT NULL, at timestamptz NOT NULL, who text NOT NULL,
   name text NOT NULL, format text NOT NULL, kind text NOT NULL, bytes int8 NOT NULL, lines int8 NOT NULL, new int8 NOT NULL,
   repeats int8 NOT NULL, refused int8 NOT NULL, part int8 NOT NULL, parts int8 NOT NULL, trace text NOT NULL, errors jsonb);
 CREATE INDEX IF NOT EXISTS ingest_at ON ingest (at, id);
+ALTER TABLE ingest ADD COLUMN IF NOT EXISTS ended bool NOT NULL DEFAULT true;
 -- Of a file that a writer of its own sent: its facts' batches are first_batch to batch. NULL: batch alone is known.
 ALTER TABLE ingest ADD COLUMN IF NOT EXISTS first_batch int8;
 CREATE INDEX IF NOT EXISTS ingest_first ON ingest (first_batch) WHERE first_batch IS NOT NULL;

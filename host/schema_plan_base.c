@@ -19,7 +19,7 @@ static const char permanent[] =
 /* Tables that schemas of an older format do not have. */
 static bool is_later(const char *name)
 {
-    static const char *const later[] = {"audit", "control", "token", "ingest"};
+    static const char *const later[] = {"audit", "bench", "control", "token", "ingest", "retry"};
 
     for (size_t i = 0; i < sizeof(later) / sizeof(*later); i++)
         if (strcmp(name, later[i]) == 0)

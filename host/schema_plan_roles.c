@@ -10,7 +10,7 @@
 
 #define WRITABLE                                                                                   \
     "packet, parked, replay, replay_bound, batch, tally_lifecycle, tally_kind, tally_reason, "     \
-    "epoch"
+    "epoch, retry, ingest"
 
 #define SEES_TOKENS                                                                                \
     "(has_table_privilege($1, c.oid, 'SELECT') OR has_any_column_privilege($1, c.oid, 'SELECT') "  \
@@ -28,7 +28,8 @@ static const struct role {
      " ELSE NOT (has_table_privilege($1, c.oid, 'SELECT') AND "
      "has_table_privilege($1, c.oid, 'INSERT') AND (c.relname <> ALL(string_to_array("
      "'" WRITABLE "', ', ')) OR (has_table_privilege($1, c.oid, 'UPDATE') AND "
-     "has_table_privilege($1, c.oid, 'DELETE')))) END LIMIT 1",
+     "has_table_privilege($1, c.oid, 'DELETE'))) AND (c.relname <> 'audit' OR "
+     "has_column_privilege($1, c.oid, 'result', 'UPDATE'))) END LIMIT 1",
      "SELECT, INSERT", "UPDATE, DELETE"},
     {"reader", "readers: they may read",
      "SELECT 'yes' FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND "
@@ -69,6 +70,8 @@ static void plan_grants(struct planner *p, const struct role *role, const char *
     pg_identifier(&sql, name);
     if (role->more != NULL) {
         buf_printf(&sql, "; GRANT %s ON " WRITABLE " TO ", role->more);
+        pg_identifier(&sql, name);
+        buf_text(&sql, "; GRANT UPDATE (result) ON audit TO "); /* what became of retries */
         pg_identifier(&sql, name);
     }
     buf_text(&sql, "; REVOKE ALL ON token FROM ");

@@ -8,9 +8,11 @@
 
 struct supervise_options {
     bool until_fixpoint; /* end when nothing is left to do */
-    bool embedded;       /* start a private PostgreSQL when there is no database.url */
-    bool progress;       /* show it on stderr */
-    bool detach;         /* go on in the background once everything runs */
+    bool
+        embedded; /* the host itself: starts a private PostgreSQL when there is no database.url, makes its modules
+                            current; false: workers that join */
+    bool progress; /* show it on stderr */
+    bool detach;   /* go on in the background once everything runs */
 };
 
 /*

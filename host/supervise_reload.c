@@ -36,7 +36,7 @@ static bool check_access(struct master *master, struct acc_error *err)
     return ok;
 }
 
-static void start_prepare(struct master *master)
+static void start_prepare(struct master *master, bool may_replace)
 {
     int ends[2];
     pid_t parent = getpid();
@@ -49,8 +49,9 @@ static void start_prepare(struct master *master)
         int32_t generation = 0;
 
         supervise_become_child(master, parent);
-        bool ok = generation_prepare(master->app, master->conninfo, &generation, &err) &&
-                  check_access(master, &err);
+        bool ok =
+            generation_prepare(master->app, master->conninfo, may_replace, &generation, &err) &&
+            check_access(master, &err);
         const void *answer = ok ? (const void *)&generation : (const void *)err.text;
         size_t size = ok ? sizeof(generation) : strlen(err.text) + 1;
         exit(write(ends[1], answer, size) == (ssize_t)size && ok ? 0 : 1);
@@ -74,7 +75,7 @@ void supervise_reload(struct master *master)
         return;
     }
     master->has_before = true;
-    start_prepare(master);
+    start_prepare(master, true);
 }
 
 /* Ends what start_reload began: the new settings stay, or the old ones come back. */
@@ -138,12 +139,12 @@ static bool prepare_ended(struct master *master, int status)
     return false;
 }
 
-/* The first generation: nothing else can begin before it. */
+/* The first generation: nothing else can begin before it. Who lends workers takes what there is. */
 bool supervise_prepare_and_wait(struct master *master, struct acc_error *err)
 {
     int status = 0;
 
-    start_prepare(master);
+    start_prepare(master, master->options->embedded);
     if (master->preparing == 0)
         return acc_fail_errno(err, "cannot start a process");
     while (waitpid(master->preparing, &status, 0) < 0 && errno == EINTR)

@@ -137,14 +137,36 @@ bool epoch_fold_dead(struct pg *pg, struct acc_error *err)
     return true;
 }
 
+/* What the batches' rows differ in: found, new, ingest. all: of a transaction that is one batch. */
+static void add_batches(const struct tally *tally, const struct tally_batch *all,
+                        struct buf column[3])
+{
+    const struct tally_batch *batches = tally->batches == NULL ? all : tally->batches;
+    size_t count = tally->batches == NULL ? 1 : tally->batch_count;
+
+    for (size_t c = 0; c < 3; c++) {
+        buf_reset(&column[c]);
+        pg_array_begin(&column[c], c == 2 ? PG_INT8 : PG_INT4);
+    }
+    for (size_t i = 0; i < count; i++) {
+        pg_array_int4(&column[0], (int32_t)batches[i].found);
+        pg_array_int4(&column[1], (int32_t)batches[i].fresh);
+        pg_array_int8(&column[2], batches[i].record);
+    }
+    for (size_t c = 0; c < 3; c++)
+        pg_array_end(&column[c], 0);
+}
+
 bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t batch_id,
                 struct pg *pg, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
         .sql = "WITH b AS (INSERT INTO batch (id, lifecycle, generation, at, events, found, new, "
-               "phases_us, waited_ms, last_write_us) "
-               "  VALUES ($1::int8, $2::int2, $3::int4, $4::timestamptz, $5::int4, $6::int4, "
-               "$7::int4, $8::int4[], $21::int4, $22::int4)), "
+               "phases_us, waited_ms, last_write_us, place, ingest) "
+               "  SELECT $1::int8 + u.i - 1, $2::int2, $3::int4, $4::timestamptz, $5::int4, "
+               "u.found, u.new, $8::int4[], $21::int4, $22::int4, u.i - 1, nullif(u.ingest, 0) "
+               "  FROM unnest($6::int4[], $7::int4[], $26::int8[]) WITH ORDINALITY "
+               "AS u(found, new, ingest, i)), "
                "t AS (INSERT INTO tally_lifecycle AS t VALUES ($9::int4, $2::int2, $10::int8, "
                "$11::int8, $12::int8, $13::int8, $14::int8, "
                "  $15::int8, $16::int8, $23::int8, $24::int8[], $25::int8[]) "
@@ -155,17 +177,16 @@ bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t ba
                "  friends = t.friends + excluded.friends, retries = t.retries + "
                "excluded.retries, " MORE ") "
                "INSERT INTO tally_kind AS t SELECT $9::int4, $2::int2, k.kind, k.new, k.repeats, "
-               "k.contradictions, $1::int8 "
+               "k.contradictions, $1::int8 + cardinality($6::int4[]) - 1 "
                "FROM unnest($17::int4[], $18::int8[], $19::int8[], $20::int8[]) AS k(kind, new, "
                "repeats, contradictions) "
                "ON CONFLICT (epoch, lifecycle, kind) DO UPDATE SET new = t.new + excluded.new, "
                "repeats = t.repeats + excluded.repeats, "
                "contradictions = t.contradictions + excluded.contradictions, last_batch = "
                "excluded.last_batch"};
-    static struct buf column[5], friends[2];
+    static struct buf column[5], friends[2], own[3];
+    struct tally_batch all = {0};
     struct pg_args args = {0};
-    int64_t finds = 0;
-    int64_t fresh = 0;
 
     for (size_t c = 0; c < 5; c++) {
         buf_reset(&column[c]);
@@ -176,8 +197,8 @@ bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t ba
         pg_array_int8(&column[1], tally->kinds[k].fresh);
         pg_array_int8(&column[2], tally->kinds[k].repeats);
         pg_array_int8(&column[3], tally->kinds[k].contradictions);
-        fresh += tally->kinds[k].fresh;
-        finds += tally->kinds[k].fresh + tally->kinds[k].repeats;
+        all.fresh += tally->kinds[k].fresh;
+        all.found += tally->kinds[k].fresh + tally->kinds[k].repeats;
     }
     for (size_t p = 0; p < 4; p++)
         pg_array_int4(&column[4], tally->phases_us[p]);
@@ -189,8 +210,9 @@ bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t ba
     pg_int8(&args, tally->at_us - PG_EPOCH_US);
     args.types[args.count - 1] = PG_TIMESTAMPTZ;
     pg_int4(&args, (int32_t)tally->events);
-    pg_int4(&args, (int32_t)finds);
-    pg_int4(&args, (int32_t)fresh);
+    add_batches(tally, &all, own);
+    pg_array(&args, PG_INT4_ARRAY, &own[0]);
+    pg_array(&args, PG_INT4_ARRAY, &own[1]);
     pg_array(&args, PG_INT4_ARRAY, &column[4]);
     pg_int4(&args, epoch->id);
     const int64_t sums[] = {tally->early,  tally->late,    tally->empty,  tally->found,
@@ -211,6 +233,7 @@ bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t ba
         pg_array_end(&friends[f], 0);
         pg_array(&args, PG_INT8_ARRAY, &friends[f]);
     }
+    pg_array(&args, PG_INT8_ARRAY, &own[2]);
     return pg_send(pg, &stmt, &args, err);
 }
 

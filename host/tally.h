@@ -40,6 +40,12 @@ bool epoch_fold_dead(struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 int tally_friends_place(uint64_t friends);
 int64_t tally_friends_most(int place);
 
+/* One of the batches that the facts of a transaction are of: so that a fact tells what it was sent with. */
+struct tally_batch {
+    int64_t found, fresh;
+    int64_t record; /* of ingest, that its facts were sent with; 0: none */
+};
+
 /* What one transaction adds. */
 struct tally {
     int16_t lifecycle; /* 0: ingest */
@@ -55,10 +61,15 @@ struct tally {
     } kinds[CATALOG_KINDS_MAX];
     size_t kind_count;
     int32_t phases_us[4];
-    int64_t at_us; /* wall clock */
+    int64_t at_us;                     /* wall clock */
+    const struct tally_batch *batches; /* borrowed; NULL: one batch, of all that is in kinds */
+    size_t batch_count;
 };
 
-/* Sends the batch row and the tallies (one result). */
+/*
+ * Sends the batch row and the tallies (one result). batch_id: of the first of its batches, the
+ * others have the numbers behind it.
+ */
 bool tally_send(const struct tally *tally, const struct epoch *epoch, int64_t batch_id,
                 struct pg *pg, struct acc_error *err) ACC_MUST_CHECK;
 

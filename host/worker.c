@@ -69,7 +69,9 @@ static bool start(struct worker *worker, struct acc_error *err)
     page_worker_name(worker->options->slot, worker->name, sizeof(worker->name));
     worker_meters_open(worker);
     worker->should_claim = true;
+    worker->looks_at_retries = true;
     worker->slot->generation = worker->program.generation;
+    worker->slot->lua_bytes = script_bytes(worker->script);
     return true;
 }
 
@@ -364,7 +366,7 @@ static bool run(struct worker *worker, struct acc_error *err)
         if (ran && worker->turns % 16 == 0)
             worker->should_claim = true; /* what is in RAM gets no precedence for long */
     }
-    return true;
+    return worker_settle_retries(worker, err);
 }
 
 int worker_main(const struct worker_options *options)

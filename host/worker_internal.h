@@ -45,7 +45,9 @@ struct worker {
     struct meters *meters; /* NULL: options have no metrics */
     int32_t last_write_us; /* what the last write took */
     uint64_t claims, turns;
-    bool should_claim; /* the database may hold packets that the pool lacks */
+    bool looks_at_retries; /* a person's retry may be open: retries.h */
+    int64_t retries_at_us; /* the next look at them */
+    bool should_claim;     /* the database may hold packets that the pool lacks */
 };
 
 /*
@@ -71,6 +73,8 @@ bool worker_obey(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
 
 /* Retries that are due and replays of new lifecycles, for owned buckets: into packets. */
 bool worker_requeue(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
+/* Looks what became of retries, and whether to look again. */
+bool worker_settle_retries(struct worker *worker, struct acc_error *err) ACC_MUST_CHECK;
 
 /* worker_meters.c: metrics of the host's workers. Nothing happens when the worker has no metrics. */
 void worker_meters_open(struct worker *worker);

@@ -1,5 +1,6 @@
 /* What a batch was like: its tally, the slot's live counters, a sample, the pace of the next one. */
 #include "base/clock.h"
+#include "script/script.h"
 #include "worker_turn.h"
 
 #include <stdlib.h>
@@ -86,6 +87,7 @@ void turn_count_live(struct turn *turn)
     slot->friend_rows += (uint64_t)turn->worker->batch->friend_rows;
     slot->round_trips = turn->worker->pg.round_trips;
     slot->seen_bytes = seen_bytes(turn->worker->seen);
+    slot->lua_bytes = script_bytes(turn->worker->script);
     for (size_t k = 0; k < turn->tally.kind_count; k++) {
         slot->found += (uint64_t)(turn->tally.kinds[k].fresh + turn->tally.kinds[k].repeats);
         slot->new_facts += (uint64_t)turn->tally.kinds[k].fresh;

@@ -42,6 +42,7 @@ static bool park_send(struct turn *turn, size_t *results, struct acc_error *err)
                    "1", "$4", "$9", "$6",
                    "$10") ")) "
                           "ON CONFLICT (lifecycle, fact) DO UPDATE SET attempts = p.attempts + 1, "
+                          "retry = -abs(p.retry), "
                           "error = "
                           "excluded.error, trace = excluded.trace, history = " PARKED_WITH(
                               PARKED_ATTEMPT("p.attempts + 1", "$4", "$9", "$6", "$10"),

@@ -51,12 +51,26 @@ static bool is_change(const struct http_request *request)
 
 /* Parameters */
 
-static bool has_param(const struct api_route *route, const char *name)
+static const struct api_param *find_param(const struct api_route *route, const char *name)
 {
     for (size_t i = 0; i < API_PARAMS_MAX && route->params[i].name != NULL; i++) {
         if (strcmp(route->params[i].name, name) == 0)
-            return true;
+            return &route->params[i];
     }
+    return NULL;
+}
+
+/* Whether the query has the parameter once, or it may repeat. false: answered. */
+static bool check_once(struct api_call *call, const struct api_param *param)
+{
+    bool repeats = strcmp(param->type, "filter") == 0 || strncmp(param->type, "series", 6) == 0;
+    size_t place = 0;
+
+    if (repeats || http_query(call->request, param->name, &place) == NULL ||
+        http_query(call->request, param->name, &place) == NULL)
+        return true;
+    http_answer_error(call->request, 400, "bad_parameter", param->name,
+                      "%s: wanted once, is given more often", param->name);
     return false;
 }
 
@@ -69,7 +83,10 @@ static bool check_params(struct api_call *call)
         const char *known[API_PARAMS_MAX];
         size_t count = 0;
 
-        if (has_param(call->route, name))
+        const struct api_param *param = find_param(call->route, name);
+        if (param != NULL && !check_once(call, param))
+            return false;
+        if (param != NULL)
             continue;
         while (count < API_PARAMS_MAX && call->route->params[count].name != NULL) {
             known[count] = call->route->params[count].name;
@@ -95,14 +112,59 @@ const char *api_part(struct api_call *call, size_t number)
     return text;
 }
 
-static void unknown(struct api_call *call, const char *what, const char *name,
-                    const char *const *names, size_t count)
+static void answer_unknown(struct api_call *call, int status, const char *code, const char *what,
+                           const char *field, const char *name, const char *const *names,
+                           size_t count)
 {
     const char *near = name_suggest(name, names, count);
 
-    http_answer_error(call->request, 404, "not_found", what, "there is no %s \"%.60s\"%s%s%s", what,
+    http_answer_error(call->request, status, code, field, "there is no %s \"%.60s\"%s%s%s", what,
                       name, near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
                       near != NULL ? "\"?" : "");
+}
+
+static void unknown(struct api_call *call, const char *what, const char *name,
+                    const char *const *names, size_t count)
+{
+    answer_unknown(call, 404, "not_found", what, what, name, names, count);
+}
+
+void api_unknown(struct api_call *call, const char *what, const char *field, const char *name,
+                 const char *const *names, size_t count)
+{
+    char code[32];
+
+    snprintf(code, sizeof(code), "unknown_%s", what);
+    answer_unknown(call, 422, code, what, field, name, names, count);
+}
+
+bool api_lifecycle_number(struct api_call *call, struct pg *pg, const char *field, const char *name,
+                          int16_t *number)
+{
+    static struct pg_stmt stmt = {.sql = "SELECT name, id FROM lifecycle ORDER BY name"};
+    struct acc_error err;
+    PGresult *res = pg_query(pg, &stmt, NULL, &err);
+    int count = res == NULL ? 0 : PQntuples(res);
+    int at = 0;
+
+    if (res == NULL) {
+        http_answer_failure(call->request, &err);
+        return false;
+    }
+    while (at < count && strcmp(pg_get_text(res, at, 0), name) != 0)
+        at++;
+    if (at < count) {
+        *number = pg_get_int2(res, at, 1);
+    } else {
+        const char **names = acc_alloc((size_t)count * sizeof(*names) + 1);
+
+        for (int r = 0; r < count; r++)
+            names[r] = pg_get_text(res, r, 0);
+        api_unknown(call, "lifecycle", field, name, names, (size_t)count);
+        free(names);
+    }
+    PQclear(res);
+    return at < count;
 }
 
 const struct kind *api_kind(struct api_call *call, size_t number)
@@ -120,6 +182,16 @@ const struct kind *api_kind(struct api_call *call, size_t number)
     return NULL;
 }
 
+/* Of the current generation, as many as it has. Caller frees. */
+static const char **lifecycle_names(const struct program *program)
+{
+    const char **names = acc_alloc(program->lifecycle_count * sizeof(*names) + 1);
+
+    for (size_t i = 0; i < program->lifecycle_count; i++)
+        names[i] = program->lifecycles[i]->name;
+    return names;
+}
+
 struct lifecycle *api_lifecycle(struct api_call *call, size_t number)
 {
     const struct program *program = call->api->program;
@@ -128,12 +200,22 @@ struct lifecycle *api_lifecycle(struct api_call *call, size_t number)
 
     if (lifecycle != NULL)
         return lifecycle;
-    const char **names = acc_alloc(program->lifecycle_count * sizeof(*names) + 1);
-    for (size_t i = 0; i < program->lifecycle_count; i++)
-        names[i] = program->lifecycles[i]->name;
+    const char **names = lifecycle_names(program);
     unknown(call, "lifecycle", name, names, program->lifecycle_count);
     free(names);
     return NULL;
+}
+
+bool api_is_lifecycle(struct api_call *call, const char *field, const char *name)
+{
+    const struct program *program = call->api->program;
+
+    if (program_find(program, name) != NULL)
+        return true;
+    const char **names = lifecycle_names(program);
+    api_unknown(call, "lifecycle", field, name, names, program->lifecycle_count);
+    free(names);
+    return false;
 }
 
 bool api_int(struct api_call *call, const char *name, int64_t low, int64_t high, int64_t initial,
@@ -186,8 +268,6 @@ json_t *api_body(struct api_call *call, const char *const *names)
 {
     struct http_text body = http_body(call->request);
     json_error_t why;
-    const char *member;
-    json_t *value;
 
     if (!is_json(call->request)) {
         http_answer_error(call->request, 415, "bad_content_type", NULL,
@@ -201,7 +281,18 @@ json_t *api_body(struct api_call *call, const char *const *names)
         json_decref(json);
         return NULL;
     }
-    json_object_foreach(json, member, value)
+    if (api_members(call, json, names))
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
+bool api_members(struct api_call *call, const json_t *object, const char *const *names)
+{
+    const char *member;
+    json_t *value;
+
+    json_object_foreach((json_t *)object, member, value)
     {
         size_t i = 0;
 
@@ -214,10 +305,9 @@ json_t *api_body(struct api_call *call, const char *const *names)
                           "there is no member \"%.60s\" here%s%s%s", member,
                           near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
                           near != NULL ? "\"?" : "");
-        json_decref(json);
-        return NULL;
+        return false;
     }
-    return json;
+    return true;
 }
 
 const char *api_reason(struct api_call *call, const json_t *body)
@@ -230,6 +320,18 @@ const char *api_reason(struct api_call *call, const json_t *body)
     http_answer_error(call->request, 400, "bad_body", "reason",
                       "reason: wanted a text of 1..%d bytes", REASON_MAX);
     return NULL;
+}
+
+/* Of a route that takes none: nothing, or an object without members. false: answered. */
+static bool check_no_body(struct api_call *call)
+{
+    static const char *const none[] = {NULL};
+
+    if (call->route->body != NULL || http_body(call->request).size == 0)
+        return true;
+    json_t *body = api_body(call, none);
+    json_decref(body);
+    return body != NULL;
 }
 
 /* Connections */
@@ -245,8 +347,10 @@ static bool open_session(struct api *api, struct pg *pg, const char *role, int64
                                "SET default_transaction_read_only = on; "
                                "SET default_transaction_isolation = 'repeatable read'",
                                NULL, err) &&
-                         explorer_begin(pg, timeout_ms, err)))
+                         explorer_begin(pg, timeout_ms, err))) {
+        http_answers_again(api->server);
         return true;
+    }
     pg_close(pg);
     return false;
 }
@@ -351,7 +455,7 @@ void api_handle(struct api *api, enum api_where where, struct http_request *requ
         http_answer_error(request, 404, "not_found", NULL, "this is not answered here");
         return;
     }
-    if (!check_params(&call))
+    if (!check_params(&call) || !check_no_body(&call))
         return;
     if (where == API_FRONT && route->where == API_QUERY) {
         http_forward(request, api->query_socket, forward_ms(request));

@@ -41,7 +41,8 @@ struct api_route {
     const char *summary; /* one sentence, for the OpenAPI document */
     const char *body;    /* name of the body's schema in api/schemas.json; NULL: none */
     const char *answer;  /* of the answer's; "text", "ndjson", "csv", "stream" for others */
-    struct api_param params[API_PARAMS_MAX]; /* the query's; others are refused with 400 */
+    struct api_param
+        params[API_PARAMS_MAX]; /* the query's; others, and one twice, are refused with 400 */
 };
 extern const struct api_route api_routes[];
 extern const size_t api_route_count;
@@ -80,12 +81,25 @@ const char *api_part(struct api_call *call, size_t number);
 /* The kind or lifecycle that a part of the path names; NULL: answered with 404 (and did you mean). */
 const struct kind *api_kind(struct api_call *call, size_t number);
 struct lifecycle *api_lifecycle(struct api_call *call, size_t number);
+/*
+ * Answers 422, unknown_WHAT: a name in the query or the body (field says where) that stands for nothing, and did you mean.
+ * what: "lifecycle", "state", "series".
+ */
+void api_unknown(struct api_call *call, const char *what, const char *field, const char *name,
+                 const char *const *names, size_t count);
+/* Whether there is a lifecycle of that name in the current generation; false: answered with 422. */
+bool api_is_lifecycle(struct api_call *call, const char *field, const char *name);
+/* The number of the lifecycle that a field of query or body names, active or not; false: answered, with 422 when there is none. */
+bool api_lifecycle_number(struct api_call *call, struct pg *pg, const char *field, const char *name,
+                          int16_t *number);
 /* An integer parameter of the query; initial when not given. false: answered with 400. */
 bool api_int(struct api_call *call, const char *name, int64_t low, int64_t high, int64_t initial,
              int64_t *value);
 bool api_bool(struct api_call *call, const char *name, bool *value);
 /* The body as a JSON object without unknown members (names ends with NULL); NULL: answered with 400 or 415. Caller decrefs. */
 json_t *api_body(struct api_call *call, const char *const *names);
+/* Whether an object of the body has no other members than these (names ends with NULL); false: answered with 400. */
+bool api_members(struct api_call *call, const json_t *object, const char *const *names);
 /* A reason from the body: text of 1..500 bytes; NULL: answered with 400. */
 const char *api_reason(struct api_call *call, const json_t *body);
 

@@ -121,11 +121,7 @@ static size_t read_names(struct api_call *call, const char *const *known, const 
 
     while ((name = http_query(call->request, "name", &place)) != NULL) {
         if (!is_among(name, known, &among)) {
-            const char *near = name_suggest(name, known, among);
-            http_answer_error(call->request, 400, "bad_parameter", "name",
-                              "there is no series \"%.40s\" here%s%s%s", name,
-                              near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                              near != NULL ? "\"?" : "");
+            api_unknown(call, "series", "name", name, known, among);
             return 0;
         }
         if (count == SERIES_NAMES_MAX) {
@@ -225,12 +221,8 @@ void api_series(struct api_call *call)
     enum board_window window;
     json_t *answer = NULL;
 
-    if (lifecycle != NULL && *lifecycle != '\0' &&
-        program_find(call->api->program, lifecycle) == NULL) {
-        http_answer_error(call->request, 404, "not_found", "lifecycle",
-                          "there is no lifecycle \"%.60s\"", lifecycle);
+    if (lifecycle != NULL && !api_is_lifecycle(call, "lifecycle", lifecycle))
         return;
-    }
     lifecycle = lifecycle == NULL ? "" : lifecycle;
     size_t count = read_names(
         call, *lifecycle == '\0' ? figures_series_names : figures_lifecycle_series_names, names);

@@ -345,6 +345,26 @@ void api_wait(struct api_call *call)
 
 /* Audit */
 
+/* The act that the query names, NULL for any. false: there is none such, and it is answered. */
+static bool read_act(struct api_call *call, const char **act)
+{
+    size_t place = 0;
+    const char *word = http_query(call->request, "act", &place);
+    struct buf known = {0};
+
+    *act = word == NULL ? NULL : audit_act_of(word);
+    if (word == NULL || *act != NULL)
+        return true;
+    for (const char *const *one = audit_acts; *one != NULL; one++) {
+        const char *blank = strrchr(*one, ' ');
+        buf_printf(&known, "%s%s", known.size == 0 ? "" : ", ", blank == NULL ? *one : blank + 1);
+    }
+    http_answer_error(call->request, 422, "unknown_act", "act",
+                      "there is no act \"%.60s\", these there are: %s", word, known.data);
+    buf_clear(&known);
+    return false;
+}
+
 void api_audit(struct api_call *call)
 {
     static struct pg_stmt stmt = {
@@ -359,9 +379,10 @@ void api_audit(struct api_call *call)
     char key[24] = "";
     int64_t before;
     int64_t limit;
+    const char *act;
 
     if (!api_int(call, "before", 1, INT64_MAX, 0, &before) ||
-        !api_int(call, "limit", 1, 1000, 25, &limit))
+        !api_int(call, "limit", 1, 1000, 25, &limit) || !read_act(call, &act))
         return;
     struct pg *pg = api_reader(call);
     if (pg == NULL)
@@ -370,7 +391,7 @@ void api_audit(struct api_call *call)
         pg_int8(&args, before);
     else
         pg_bytes(&args, PG_INT8, NULL, 0);
-    pg_text(&args, rows_param(call, "act"));
+    pg_text(&args, act);
     pg_text(&args, rows_param(call, "who"));
     pg_int8(&args, limit);
     PGresult *res = pg_query(pg, &stmt, &args, &err);

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define LISTED 20
-#define GRACE_MS 1000
 
 /* The runs of one request, one after the other. */
 struct runs {
@@ -94,8 +93,8 @@ static void start_next(struct runs *runs)
         fail(runs, &err);
         return;
     }
-    runs->watch = http_watch_new(runs->call.api->server, runs->child.fd, on_readable, runs);
-    http_timer_set(runs->timer, DRY_RUN_LIMIT_MS + GRACE_MS);
+    runs->watch = http_watch_new(runs->call.api->server, runs->child.guard.fd, on_readable, runs);
+    http_timer_set(runs->timer, DRY_RUN_LIMIT_MS + GUARD_GRACE_MS);
 }
 
 /* The lifecycle asked for must wake on the kind. false: answered. */
@@ -113,7 +112,7 @@ static bool check_lifecycle(struct api_call *call, const struct kind *kind, cons
     free(names);
     if (name == NULL || (lifecycle != NULL && lifecycle->on == kind))
         return true;
-    http_answer_error(call->request, 404, "not_found", "lifecycle",
+    http_answer_error(call->request, 422, "unknown_lifecycle", "lifecycle",
                       "no lifecycle \"%.60s\" wakes on kind \"%s\"%s%s%s", name, kind->name,
                       nearest == NULL ? "" : "; did you mean \"", nearest == NULL ? "" : nearest,
                       nearest == NULL ? "" : "\"?");

@@ -201,17 +201,13 @@ static bool list_parked(struct api_call *call, struct pg *pg, const struct parke
     return false;
 }
 
-/* The lifecycle that the parameter names. false: answered. */
-static bool lifecycle_param(struct api_call *call, const struct lifecycle **lifecycle)
+/* The lifecycle that the parameter names, and its number; NULL and 0 when it is not given. false: answered. */
+static bool lifecycle_param(struct api_call *call, struct pg *pg, const char **name,
+                            int16_t *number)
 {
-    const char *name = rows_param(call, "lifecycle");
-
-    *lifecycle = name == NULL ? NULL : program_find(call->api->program, name);
-    if (name == NULL || *lifecycle != NULL)
-        return true;
-    http_answer_error(call->request, 404, "not_found", "lifecycle",
-                      "there is no lifecycle \"%.60s\"", name);
-    return false;
+    *name = rows_param(call, "lifecycle");
+    *number = 0;
+    return *name == NULL || api_lifecycle_number(call, pg, "lifecycle", *name, number);
 }
 
 static bool sig_param(struct api_call *call, const char **sig)
@@ -229,18 +225,24 @@ static bool state_param(struct api_call *call, const char **state)
     static const char *const states[] = {"ready", "claimed", "delayed", "dead", "discarded"};
     const char *given = rows_param(call, "state");
 
-    *state = "dead";
-    for (size_t i = 0; given != NULL && i < sizeof(states) / sizeof(*states); i++) {
-        if (strcmp(states[i], given) != 0)
-            continue;
-        *state = states[i];
-        return true;
+    *state = given == NULL ? "dead" : given;
+    return events_state(call, *state, states, sizeof(states) / sizeof(*states));
+}
+
+bool events_state(struct api_call *call, const char *state, const char *const *states, size_t count)
+{
+    struct buf wanted = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(states[i], state) == 0) {
+            buf_clear(&wanted);
+            return true;
+        }
+        buf_printf(&wanted, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", states[i]);
     }
-    if (given == NULL)
-        return true;
-    http_answer_error(call->request, 400, "bad_parameter", "state",
-                      "state: wanted ready, claimed, delayed, dead or discarded, got \"%.40s\"",
-                      given);
+    http_answer_error(call->request, 422, "unknown_state", "state",
+                      "state: wanted %s, got \"%.40s\"", wanted.data, state);
+    buf_clear(&wanted);
     return false;
 }
 
@@ -248,25 +250,23 @@ void api_events(struct api_call *call)
 {
     struct events events = {0};
     struct parked_filter filter = {0};
-    const struct lifecycle *lifecycle;
     const char *before = rows_param(call, "before");
+    int16_t lifecycle;
     char *next = NULL;
     struct acc_error err;
     int64_t limit;
 
-    if (!state_param(call, &filter.state) || !lifecycle_param(call, &lifecycle) ||
-        !sig_param(call, &filter.group) || !api_int(call, "limit", 1, 1000, 25, &limit))
+    if (!state_param(call, &filter.state) || !sig_param(call, &filter.group) ||
+        !api_int(call, "limit", 1, 1000, 25, &limit))
         return;
     bool is_claimed = strcmp(filter.state, "claimed") == 0;
     bool is_queued = is_claimed || strcmp(filter.state, "ready") == 0;
     struct pg *pg = api_reader(call);
-    if (pg == NULL)
+    if (pg == NULL || !lifecycle_param(call, pg, &filter.lifecycle, &lifecycle))
         return;
-    filter.lifecycle = lifecycle == NULL ? NULL : lifecycle->name;
     bool ok = is_queued && filter.group != NULL ? true
               : is_queued
-                  ? events_queued(call, pg, is_claimed, lifecycle == NULL ? 0 : lifecycle->id,
-                                  before, limit, &events, &next)
+                  ? events_queued(call, pg, is_claimed, lifecycle, before, limit, &events, &next)
                   : list_parked(call, pg, &filter, before, limit, &events, &next);
     if (ok && events_label(call, pg, &events, &err))
         rows_answer(call, events_take(&events), next);
@@ -423,16 +423,15 @@ void api_event_groups(struct api_call *call)
                                          " ORDER BY 2 DESC, 1 LIMIT 1000"};
     static const char *const names[] = {"sig",      "#n",      "message",      "lifecycle", "in",
                                         "first_at", "last_at", "{generations", "{fresh",    NULL};
-    const struct lifecycle *lifecycle;
     struct pg_args args = {0};
     struct acc_error err;
-
-    if (!lifecycle_param(call, &lifecycle))
-        return;
+    const char *lifecycle;
+    int16_t number;
     struct pg *pg = api_reader(call);
-    if (pg == NULL)
+
+    if (pg == NULL || !lifecycle_param(call, pg, &lifecycle, &number))
         return;
-    pg_text(&args, lifecycle == NULL ? NULL : lifecycle->name);
+    pg_text(&args, lifecycle);
     PGresult *res = pg_query(pg, &stmt, &args, &err);
     if (res == NULL)
         http_answer_failure(call->request, &err);

@@ -19,6 +19,9 @@ void events_clear(struct events *events);
 /* Sets label of each row, and raised_at where it is null: when the fact was found. */
 bool events_label(struct api_call *call, struct pg *pg, struct events *events,
                   struct acc_error *err) ACC_MUST_CHECK;
+/* Whether a state is among those that are wanted; false: answered with 422. */
+bool events_state(struct api_call *call, const char *state, const char *const *states,
+                  size_t count);
 /* The rows as an array; events is empty afterwards. */
 json_t *events_take(struct events *events);
 

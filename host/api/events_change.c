@@ -1,4 +1,5 @@
 /* Retry and discard over HTTP. */
+#include "api/events.h"
 #include "api/handlers.h"
 #include "api/rows.h"
 
@@ -95,30 +96,28 @@ static bool read_word(struct api_call *call, const json_t *match, const char *na
     return value == NULL || *at != NULL || bad(call, name, "a text");
 }
 
-static bool read_match(struct api_call *call, const json_t *match, const json_t *expect,
-                       struct wish *wish)
+static bool read_match(struct api_call *call, struct pg *pg, const json_t *match,
+                       const json_t *expect, struct wish *wish)
 {
+    static const char *const names[] = {"state", "lifecycle", "sig", NULL};
+    static const char *const states[] = {"dead", "delayed", "discarded"};
     struct parked_filter *filter = &wish->filter;
-    const char *name;
-    json_t *value;
+    int16_t number;
 
     if (!json_is_object(match))
         return bad(call, "match", "an object of state, lifecycle, sig");
-    json_object_foreach((json_t *)match, name, value)
-    {
-        if (strcmp(name, "state") != 0 && strcmp(name, "lifecycle") != 0 &&
-            strcmp(name, "sig") != 0)
-            return bad(call, "match", "no other members than state, lifecycle, sig");
-    }
+    if (!api_members(call, match, names))
+        return false;
     if (!read_word(call, match, "state", &filter->state) ||
         !read_word(call, match, "lifecycle", &filter->lifecycle) ||
         !read_word(call, match, "sig", &filter->group))
         return false;
     if (filter->state == NULL)
         filter->state = "dead";
-    if (strcmp(filter->state, "dead") != 0 && strcmp(filter->state, "delayed") != 0 &&
-        strcmp(filter->state, "discarded") != 0)
-        return bad(call, "state", "dead, delayed or discarded");
+    if (!events_state(call, filter->state, states, sizeof(states) / sizeof(*states)) ||
+        (filter->lifecycle != NULL &&
+         !api_lifecycle_number(call, pg, "lifecycle", filter->lifecycle, &number)))
+        return false;
     if (!json_is_integer(expect) || json_integer_value(expect) < 0)
         return bad(call, "expect", "how many events match, so that no others are changed");
     wish->expect = json_integer_value(expect);
@@ -137,7 +136,7 @@ static bool read_wish(struct api_call *call, struct pg *pg, const json_t *body, 
     if ((ids == NULL) == (match == NULL))
         return bad(call, "ids", "either ids, or match and expect");
     return ids != NULL ? read_ids(call, pg, ids, wish)
-                       : read_match(call, match, json_object_get(body, "expect"), wish);
+                       : read_match(call, pg, match, json_object_get(body, "expect"), wish);
 }
 
 static void answer_other_count(struct api_call *call, int64_t expect, int64_t count)

@@ -52,9 +52,9 @@ static bool read_fact(void *context, const struct explorer_fact *fact, struct ac
 }
 
 /*
- * The batch that wrote it: number, events, found, new, phases in ms, worker; and the record of ingest with facts of the
- * kind that it comes from, if it can be one only: of those that this batch ended (written within the same moments, which
- * an index knows), and the files whose batches it lies between.
+ * The batch that wrote it: number, events, found, new, phases in ms, worker; and the record of ingest that it was sent
+ * with. A batch that names none is of files that were written together: then the record of a file of the kind whose batches
+ * it lies between or that it ended (within the same moments, which an index knows), if it can be one only.
  */
 static json_t *read_batch(struct pg *pg, const struct kind *kind, int64_t batch,
                           struct acc_error *err)
@@ -63,9 +63,11 @@ static json_t *read_batch(struct pg *pg, const struct kind *kind, int64_t batch,
         .sql =
             "SELECT b.events::int8, b.found::int8, b.new::int8, b.phases_us[1]::int8, "
             "b.phases_us[2]::int8, b.phases_us[3]::int8, b.phases_us[4]::int8, "
-            "e.host || ':' || e.pid, i.count, i.id FROM batch b LEFT JOIN epoch e ON e.id = "
+            "e.host || ':' || e.pid, CASE WHEN b.ingest IS NULL THEN i.count ELSE 1 END, "
+            "coalesce(b.ingest, i.id) FROM batch b LEFT JOIN epoch e ON e.id = "
             "b.id >> 32 LEFT JOIN LATERAL (SELECT count(*)::int8 AS count, max(i.id)::int8 AS id "
-            "FROM ingest i WHERE b.lifecycle = 0 AND ((i.at BETWEEN b.at - interval '10 s' AND "
+            "FROM ingest i WHERE b.lifecycle = 0 AND b.ingest IS NULL AND ((i.at BETWEEN b.at - "
+            "interval '10 s' AND "
             "b.at + interval '10 s' AND i.batch = b.id) OR (i.first_batch BETWEEN b.id >> 32 << 32 "
             "AND b.id AND i.batch >= b.id)) AND i.kind IN ($2, '')) i ON true WHERE b.id = $1"};
     static const char *const phases[] = {"load", "load_friends", "process_data", "insert"};
@@ -316,27 +318,6 @@ static void answer_effects(struct api_call *call, const struct fact_call *fact,
     buf_clear(&answer.out);
 }
 
-/* The number of the lifecycle of that name, active or not; false: answered. */
-static bool lifecycle_of(struct api_call *call, struct pg *pg, const char *name, int16_t *number)
-{
-    static struct pg_stmt stmt = {.sql = "SELECT id FROM lifecycle WHERE name = $1"};
-    struct pg_args args = {0};
-    struct acc_error err;
-
-    pg_text(&args, name);
-    PGresult *res = pg_query(pg, &stmt, &args, &err);
-    bool is_there = res != NULL && PQntuples(res) == 1;
-    if (is_there)
-        *number = pg_get_int2(res, 0, 0);
-    else if (res == NULL)
-        fact_failure(call, &err);
-    else
-        http_answer_error(call->request, 404, "not_found", "by", "there is no lifecycle \"%.60s\"",
-                          name);
-    PQclear(res);
-    return is_there;
-}
-
 static void answer_page(struct api_call *call, const struct fact_call *fact, const char *by,
                         const char *digits, int64_t limit)
 {
@@ -348,7 +329,7 @@ static void answer_page(struct api_call *call, const struct fact_call *fact, con
     size_t count;
     bool is_more;
 
-    if (!lifecycle_of(call, fact->pg, by, &lifecycle))
+    if (!api_lifecycle_number(call, fact->pg, "by", by, &lifecycle))
         return;
     if (digits != NULL && (strlen(digits) != 32 || !hex_decode(digits, 32, after))) {
         http_answer_error(call->request, 400, "bad_id", "after",

@@ -32,26 +32,12 @@ struct page_of_facts {
 
 static bool read_fields(struct page_of_facts *page, const struct kind *kind)
 {
-    const char *text = rows_param(page->call, "fields");
     struct acc_error err;
-    bool ok;
 
-    page->columns = (struct columns){.kind = kind};
-    if (text == NULL) {
-        for (size_t f = 0; f < kind->field_count; f++)
-            page->columns.list[page->columns.count++].field = f;
+    if (columns_read_fields(&page->columns, kind, rows_param(page->call, "fields"), &err))
         return true;
-    }
-    ok = columns_read(&page->columns, kind, text, &err);
-    for (size_t c = 0; ok && c < page->columns.count; c++) {
-        if (page->columns.list[c].what != COLUMN_FIELD)
-            ok = acc_fail(&err, ACC_EINPUT, "\"%s\" is no field: it comes with every row",
-                          columns_name(&page->columns, c));
-    }
-    if (!ok)
-        http_answer_error(page->call->request, 400, "bad_parameter", "fields", "fields: %s",
-                          err.text);
-    return ok;
+    http_answer_error(page->call->request, 400, "bad_parameter", "fields", "fields: %s", err.text);
+    return false;
 }
 
 /* Newest first where that is quick; else, when no order was asked for, by id. */
@@ -369,10 +355,8 @@ static bool read_field(struct api_call *call, const struct kind *kind, size_t *f
                           "field: wanted the name of a field of kind \"%s\"", kind->name);
         return false;
     }
-    if (!columns_read(&columns, kind, name, &err) || columns.list[0].what != COLUMN_FIELD) {
-        http_answer_error(
-            call->request, 400, "bad_parameter", "field", "field: %s",
-            kind_field(kind, name) < 0 && name[0] == '_' ? "wanted a field of the kind" : err.text);
+    if (!columns_read_fields(&columns, kind, name, &err)) {
+        http_answer_error(call->request, 400, "bad_parameter", "field", "field: %s", err.text);
         return false;
     }
     *field = columns.list[0].field;

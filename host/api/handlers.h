@@ -17,6 +17,8 @@ api_handler_fn api_facts, api_facts_count, api_facts_values, api_facts_ndjson, a
     api_fact, api_fact_causes, api_fact_effects, api_fact_events, api_fact_dry_run, api_find;
 /* events.c */
 api_handler_fn api_events, api_event, api_event_groups, api_events_retry, api_events_discard;
+/* bench.c */
+api_handler_fn api_bench, api_bench_post;
 /* control.c */
 api_handler_fn api_queue_pause, api_queue_resume, api_reload, api_wait, api_audit;
 /* openapi.c */

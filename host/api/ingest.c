@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "ingest_record.h"
+#include "tally.h"
 
 #include <stdlib.h>
 #include <strings.h>
@@ -172,11 +173,17 @@ void api_facts_post(struct api_call *call)
 
 /* Records */
 
+/* Of a body that is not at its end: whether its writer is still there to go on. */
+#define STATE                                                                                      \
+    "CASE WHEN ended THEN 'ended' WHEN EXISTS (SELECT FROM pg_locks k WHERE k.locktype = "         \
+    "'advisory' AND k.classid = current_schema()::regnamespace::oid AND k.objid = " EPOCH_OTHER    \
+    " + (ingest.id >> 32)) THEN 'taken' ELSE 'cut' END"
+
 #define RECORDS                                                                                    \
     "SELECT id::text, " ROWS_TIME("at") ", who, name, format, kind, bytes, lines, new, repeats, "  \
                                         "refused, nullif(part, 0), nullif(parts, 0), "             \
-                                        "nullif(trace, ''), " ROWS_US(                             \
-                                            "at") "::text || '.' || id FROM ingest "
+                                        "nullif(trace, ''), " STATE                                \
+                                        ", " ROWS_US("at") "::text || '.' || id FROM ingest "
 #define NEWEST "ORDER BY at DESC, id DESC LIMIT $1::int8"
 
 /* The key of a page's last row, "TIME.NUMBER"; false: answered with 400. */
@@ -202,9 +209,9 @@ void api_ingests(struct api_call *call)
     static struct pg_stmt first = {.sql = RECORDS NEWEST};
     static struct pg_stmt further = {.sql = RECORDS
                                      "WHERE (at, id) < ($2::timestamptz, $3::int8) " NEWEST};
-    static const char *const names[] = {"id",       "at",     "who",    "name",  "format",
-                                        "kind",     "#bytes", "#lines", "#new",  "#repeats",
-                                        "#refused", "#part",  "#parts", "trace", NULL};
+    static const char *const names[] = {
+        "id",   "at",       "who",      "name",  "format", "kind",  "#bytes", "#lines",
+        "#new", "#repeats", "#refused", "#part", "#parts", "trace", "state",  NULL};
     const char *before = rows_param(call, "before");
     struct pg_args args = {0};
     struct acc_error err;
@@ -229,7 +236,7 @@ void api_ingests(struct api_call *call)
     }
     bool has_more = PQntuples(res) == limit;
     rows_answer(call, rows_objects(res, names),
-                has_more ? pg_get_text(res, (int)limit - 1, 14) : NULL);
+                has_more ? pg_get_text(res, (int)limit - 1, 15) : NULL);
     PQclear(res);
 }
 

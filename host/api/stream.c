@@ -395,9 +395,13 @@ static bool add_topic(struct api_call *call, struct reader *reader, const char *
     static const char prefix[] = "lifecycle:";
 
     if (strncmp(topic, prefix, sizeof(prefix) - 1) == 0) {
-        if (program_find(call->api->program, topic + sizeof(prefix) - 1) == NULL ||
-            reader->name_count == NAMES_MAX)
-            return refuse_topic(call, topic);
+        if (!api_is_lifecycle(call, "topics", topic + sizeof(prefix) - 1))
+            return false;
+        if (reader->name_count == NAMES_MAX) {
+            http_answer_error(call->request, 400, "bad_parameter", "topics",
+                              "topics: wanted at most %d lifecycles", NAMES_MAX);
+            return false;
+        }
         reader->names[reader->name_count++].channel = channel_of(topic);
         return true;
     }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define QUOTES_KEPT 4
+#define TROUBLE_EACH_US 60000000
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static enum log_level log_level = LOG_INFO;
@@ -263,4 +264,26 @@ const char *log_quote(const char *text)
     add_string(out, text, strlen(text), false);
     buf_byte(out, '"');
     return out->data;
+}
+
+void log_trouble(struct log_trouble *trouble, int64_t now_us, const char *at, const char *event,
+                 const char *error)
+{
+    if (trouble->is_on && now_us - trouble->said_us < TROUBLE_EACH_US) {
+        trouble->untold++;
+        return;
+    }
+    if (trouble->untold > 0)
+        log_warn(at, "event=%s error=%s times=%llu", log_quote(event), log_quote(error),
+                 (unsigned long long)trouble->untold + 1);
+    else
+        log_warn(at, "event=%s error=%s", log_quote(event), log_quote(error));
+    *trouble = (struct log_trouble){.is_on = true, .said_us = now_us};
+}
+
+void log_trouble_over(struct log_trouble *trouble, const char *at, const char *event)
+{
+    if (trouble->is_on)
+        log_info(at, "event=%s", log_quote(event));
+    *trouble = (struct log_trouble){0};
 }

@@ -31,3 +31,18 @@ void log_line(enum log_level level, const char *at, const char *fmt, ...) ACC_PR
  * fourth call from now.
  */
 const char *log_quote(const char *text);
+
+/* A trouble that lasts, such as a database that does not answer. Zero: there is none. */
+struct log_trouble {
+    bool is_on;
+    int64_t said_us; /* when it was said last */
+    uint64_t untold; /* how often it was met since */
+};
+/*
+ * It was met at now_us (monotonic): a line at warn the first time, then at most one a minute, which says how often it was
+ * met since the one before.
+ */
+void log_trouble(struct log_trouble *trouble, int64_t now_us, const char *at, const char *event,
+                 const char *error);
+/* It is over: a line at info if there was any. */
+void log_trouble_over(struct log_trouble *trouble, const char *at, const char *event);

@@ -75,10 +75,11 @@ static size_t due_count(const struct load *load)
 }
 
 /* Sends the records of files whose facts are written, along with those of others. */
-static bool send_records(void *context, struct pg *pg, int64_t batch_id, struct acc_error *err)
+static bool send_records(void *context, struct pg *pg, int64_t batch_id, bool is_last,
+                         struct acc_error *err)
 {
     struct load *load = ((struct load_side *)context)->load;
-    size_t due = due_count(load);
+    size_t due = is_last ? due_count(load) : 0;
     size_t count = 0;
 
     if (due == 0)
@@ -106,11 +107,12 @@ static bool send_records(void *context, struct pg *pg, int64_t batch_id, struct 
             .repeats = source->repeats,
             .refused = source->refused,
             .first_batch = source->first_batch > 0 ? source->first_batch : batch_id >> 32 << 32,
+            .batch = batch_id,
             .errors = errors[count].data,
         };
         count++;
     }
-    bool ok = ingest_records_send(pg, records, count, batch_id, err);
+    bool ok = ingest_records_send(pg, records, count, err);
     for (size_t i = 0; i < due; i++)
         buf_clear(&errors[i]);
     free(errors);

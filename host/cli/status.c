@@ -4,6 +4,7 @@
 #include "base/process.h"
 #include "cli/commands.h"
 #include "cli/work.h"
+#include "figures.h"
 #include "page.h"
 #include "queue.h"
 
@@ -167,14 +168,15 @@ static json_t *worker_of(const struct page_slot *slot, json_t *names)
     int64_t now_us = clock_us();
     bool is_running = slot->lifecycle != 0;
 
-    return json_pack("{s:i, s:i, s:b, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:f}", "pid",
+    return json_pack("{s:i, s:i, s:b, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:f}", "pid",
                      (int)slot->pid, "generation", (int)slot->generation, "quarantine",
                      (int)(slot->is_quarantine != 0), "phase",
                      phase < sizeof(phases) / sizeof(phases[0]) ? phases[phase] : "?", "lifecycle",
                      name_of(names, slot->lifecycle), "events", (json_int_t)slot->events, "found",
                      (json_int_t)slot->found, "new", (json_int_t)slot->new_facts, "conflicts",
-                     (json_int_t)slot->conflicts, "deaths", (json_int_t)slot->deaths, "batch_s",
-                     is_running ? (double)(now_us - slot->batch_started_us) / 1e6 : 0.0);
+                     (json_int_t)slot->conflicts, "deaths", (json_int_t)slot->deaths, "last_exit",
+                     figures_exit(&slot->last_exit), "lua_bytes", (json_int_t)slot->lua_bytes,
+                     "batch_s", is_running ? (double)(now_us - slot->batch_started_us) / 1e6 : 0.0);
 }
 
 static json_t *services_of(const struct page *page)
@@ -227,6 +229,7 @@ bool status_read(struct cli *cli, struct work *work, json_t *status, int *exit_c
 
     if (names == NULL)
         return false;
+    json_object_set_new(status, "at", figures_time(clock_wall_us()));
     add_host(&work->app, names, status);
     json_decref(names);
     return !work->has_tables || add_tables(cli, work, status, exit_code);

@@ -303,14 +303,15 @@ static void draw_workers(struct top *top, struct screen *screen)
         return;
     screen_line(screen, "%s", "");
     screen_bold(screen);
-    screen_line(screen, "%-8s %-8s %9s %11s %9s %8s %7s  %s", "worker", "phase", "events/s", "new",
-                "conflicts", "batch", "deaths", "lifecycle");
+    screen_line(screen, "%-8s %-8s %9s %11s %9s %8s %9s %7s  %s", "worker", "phase", "events/s",
+                "new", "conflicts", "batch", "Lua", "deaths", "lifecycle");
     json_array_foreach(list, i, one)
     {
-        screen_line(screen, "%-8" PRId64 " %-8s %9s %11s %9s %6.2f s %7s  %s%s", number(one, "pid"),
-                    text(one, "phase"), rate_of(one, "rate"), cli_grouped(number(one, "new")),
-                    cli_grouped(number(one, "conflicts")),
+        screen_line(screen, "%-8" PRId64 " %-8s %9s %11s %9s %6.2f s %5.1f MiB %7s  %s%s",
+                    number(one, "pid"), text(one, "phase"), rate_of(one, "rate"),
+                    cli_grouped(number(one, "new")), cli_grouped(number(one, "conflicts")),
                     json_real_value(json_object_get(one, "batch_s")),
+                    (double)number(one, "lua_bytes") / (1024 * 1024),
                     cli_grouped(number(one, "deaths")), text(one, "lifecycle"),
                     json_is_true(json_object_get(one, "quarantine")) ? " (quarantine)" : "");
     }

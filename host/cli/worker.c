@@ -76,7 +76,8 @@ const struct cli_command cli_worker = {
     .is_host = true,
     .help =
         "All workers are the same, wherever they run; they share the buckets of the queue. The\n"
-        "modules here must be those of the current generation.",
+        "modules here must be those of the current generation: others are refused, with the files\n"
+        "that differ. On a database without facts and modules they become the first one.",
     .options =
         (const struct cli_option[]){
             {"database", 0, CLI_TEXT, "URL",

@@ -32,6 +32,7 @@ const struct option_section option_sections[] = {
     {"queue", "Events on their way to the workers"},
     {"ingest", "Facts on their way in"},
     {"http", "HTTP: facts in and out, figures, the pages"},
+    {"bench", "Benchmarks"},
     {"faults", "Faults on purpose, for tests"},
 };
 const size_t option_section_count = sizeof(option_sections) / sizeof(option_sections[0]);
@@ -159,6 +160,9 @@ const struct option options[] = {
      .help = "Their bodies together; more are refused with 503"},
     {"http.streams", COUNT(http.streams, 1, 10000, "64"), RELOAD,
      .help = "Readers of /stream at once"},
+
+    {"bench.limit", TIME(bench.limit_ms, 100, DAY, "2m"), RELOAD,
+     .help = "Longest run of accrete bench and of POST /bench; one lifecycle gets at most a quarter of it"},
 
     {"faults.redeliver", BOOL(faults.redeliver, "no"), RELOAD,
      .help = "Every packet is processed twice"},

@@ -95,6 +95,9 @@ struct settings {
         int64_t streams;          /* readers of /stream */
     } http;
     struct {
+        int64_t limit_ms; /* of a whole benchmark */
+    } bench;
+    struct {
         bool redeliver; /* every packet is processed twice (tests) */
     } faults;
     struct app_setting *app; /* the app's own `settings:`, sorted by name */

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "http/internal.h"
@@ -219,6 +220,13 @@ static bool is_transient(const struct acc_error *err)
     return err->code == ACC_ELOST || err->code == ACC_ECONFLICT || err->code == ACC_ESTALE;
 }
 
+static struct log_trouble away; /* the one database of this process */
+
+void http_answers_again(const struct http_server *server)
+{
+    log_trouble_over(&away, server->name, "the database answers again");
+}
+
 void http_answer_failure(struct http_request *request, const struct acc_error *err)
 {
     if (err->code == ACC_EINPUT) {
@@ -229,7 +237,12 @@ void http_answer_failure(struct http_request *request, const struct acc_error *e
         http_answer_error(request, 503, "too_slow", NULL,
                           "the query took too long and was stopped");
     } else if (is_transient(err)) {
-        log_warn(request->server->name, "request=%s error=%s", request->id, log_quote(err->text));
+        if (err->code == ACC_ELOST)
+            log_trouble(&away, clock_us(), request->server->name, "the database does not answer",
+                        err->text);
+        else
+            log_warn(request->server->name, "request=%s error=%s", request->id,
+                     log_quote(err->text));
         http_add_header(request, "retry-after", "1");
         http_answer_error(request, 503, "unavailable", NULL,
                           "the database does not answer now, try again");

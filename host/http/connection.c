@@ -8,9 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define READ_ROOM 4096          /* h2o wants so much in a buffer before each read */
+#define FITTED_BYTES (64 << 10) /* buffers of longer requests are made to measure */
 #define SWEEP_MS_MAX 1000
 #define SWEEP_DRAINING_MS 50
-#define NEXT_REQUEST_MS 250 /* a draining server waits so long for one on a connection */
+/*
+ * A draining server lets a connection go on which nothing of a request has come for so long: since its answer, or since it
+ * is there. Before that one may be on its way.
+ */
+#define NEXT_REQUEST_MS 250
 #define FIRST_REQUEST_MS 1000
 
 static void on_input(h2o_socket_t *socket, const char *error);
@@ -75,6 +81,7 @@ static void close_now(struct connection *connection)
 static void guard(struct connection *connection)
 {
     connection->state = CONNECTION_HEAD;
+    connection->silent_us = clock_us();
     connection->head = (struct http_head){0};
     connection->chunks = (struct http_chunks){0};
     connection->socket->_cb.read = on_input;
@@ -198,11 +205,33 @@ static bool read_chunks(struct connection *connection, size_t size)
     return false;
 }
 
+/*
+ * h2o doubles a buffer that is full, so that a body a little longer than a power of two would hold twice its bytes. One whose
+ * length is known gets a buffer to measure, as soon as a third of it is there: who only says so does not get it.
+ */
+static void fit_buffer(struct connection *connection)
+{
+    h2o_buffer_t **input = &connection->socket->input, *fitting;
+    size_t wanted = connection->head.size + (size_t)connection->head.body_bytes + READ_ROOM;
+    size_t capacity = (*input)->capacity;
+
+    if (wanted < FITTED_BYTES || wanted / 3 > capacity || wanted < (*input)->size + READ_ROOM ||
+        (capacity >= wanted && capacity - wanted < wanted / 4))
+        return;
+    h2o_buffer_init(&fitting, &h2o_socket_buffer_prototype);
+    memcpy(h2o_buffer_reserve(&fitting, wanted).base, (*input)->bytes, (*input)->size);
+    fitting->size = (*input)->size;
+    h2o_buffer_dispose(input);
+    *input = fitting;
+}
+
 /* Looks at the socket's buffer, to which size bytes were added, and lets h2o have it when it is sound. */
 static void receive(struct connection *connection, size_t size)
 {
     int64_t before = connection->counted_bytes;
 
+    if (connection->state == CONNECTION_BODY && connection->head.body_bytes > 0)
+        fit_buffer(connection);
     count_bytes(connection);
     if (connection->counted_bytes > before && is_crowded(connection->server, 0)) {
         refuse(connection, &crowded); /* who needs no more room than it has may finish */
@@ -212,6 +241,9 @@ static void receive(struct connection *connection, size_t size)
         if (!read_head(connection))
             return;
         size = connection->socket->input->size - connection->head.size;
+        if (connection->head.body_bytes > 0)
+            fit_buffer(connection);
+        count_bytes(connection);
     }
     if (connection->head.is_chunked && !read_chunks(connection, size))
         return;
@@ -386,7 +418,7 @@ void connection_new(struct http_listener *listener, h2o_socket_t *socket)
     connection->socket = socket;
     connection->is_unix = listener->is_unix;
     connection->patience.cb = on_patience;
-    connection->written_us = clock_us();
+    connection->written_us = connection->silent_us = clock_us();
     h2o_linklist_insert(&server->connections, &connection->all);
     socket->on_close.cb = on_close;
     socket->on_close.data = connection;
@@ -451,26 +483,34 @@ static void close_each(struct http_server *server, bool (*is_chosen)(const struc
     }
 }
 
+/* Nothing has come for so long, and nothing is there that was not read yet. */
+static bool is_quiet(const struct connection *connection, int64_t for_ms)
+{
+    char byte;
+
+    return clock_us() - connection->silent_us >= for_ms * 1000 &&
+           recv(h2o_socket_get_fd(connection->socket), &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 static bool is_silent(const struct connection *connection)
 {
-    return connection->state == CONNECTION_HEAD && connection->head.seen == 0;
+    bool has_asked = connection->head_us != 0;
+
+    return connection->state == CONNECTION_HEAD && connection->head.seen == 0 &&
+           is_quiet(connection, has_asked ? NEXT_REQUEST_MS : FIRST_REQUEST_MS);
 }
 
-/* A connection without a request yet is not idle: its first one is on the way. */
-static bool is_idle(const struct connection *connection)
+/* Of a server that drains: who has not begun a request, or not even made his way through TLS. */
+static void close_silent(struct http_server *server)
 {
-    return is_silent(connection) && connection->head_us != 0;
-}
+    close_each(server, is_silent);
+    for (h2o_linklist_t *link = server->connections.next; link != &server->connections;
+         link = link->next) {
+        struct connection *connection = H2O_STRUCT_FROM_MEMBER(struct connection, all, link);
 
-/* Of a server that drains. Who was about to send its next request when that began is answered. */
-static void close_idle(struct http_server *server, int64_t now_us)
-{
-    int64_t drained_ms = (now_us - server->drained_us) / 1000;
-
-    if (drained_ms >= FIRST_REQUEST_MS)
-        close_each(server, is_silent);
-    else if (drained_ms >= NEXT_REQUEST_MS)
-        close_each(server, is_idle);
+        if (connection->state == CONNECTION_HANDSHAKE && is_quiet(connection, FIRST_REQUEST_MS))
+            connection_cut(connection);
+    }
 }
 
 void connections_sweep(void *context)
@@ -484,7 +524,7 @@ void connections_sweep(void *context)
     server->is_out_of_descriptors = false;
     listeners_update(server);
     if (server->is_draining) {
-        close_idle(server, now_us);
+        close_silent(server);
         wait_ms = SWEEP_DRAINING_MS;
     }
     if (server->counts.connections > 0)

@@ -30,7 +30,8 @@ struct http_text {
 /*
  * bodies_bytes bounds the buffers of all requests that have begun and are not answered, their bodies among them: who needs
  * more room than is left gets 503. Exact up to what one read brings (a few MiB at most); TLS records that are not decoded
- * yet are not counted.
+ * yet are not counted. What counts is what is held: a body whose length is known has a buffer of that size once a third of it
+ * is there, a chunked one's doubles as it comes, up to twice its bytes.
  */
 struct http_options {
     const char *name;       /* of the process, for log lines: "http", "query", "routes" */
@@ -89,7 +90,8 @@ void http_server_each_turn(struct http_server *server, void (*turn)(void *contex
 /* One turn: waits at most wait_ms. false: the loop is broken. */
 bool http_server_turn(struct http_server *server, int wait_ms);
 /*
- * Stops accepting. Connections close with their next answer; idle ones a moment later, since a request may be on its way. Streams are ended by whoever feeds them.
+ * Stops accepting. Connections close with their next answer; those without a request at once, when they have said nothing for a
+ * moment (else one may be on its way, and they are given the rest of it). Streams are ended by whoever feeds them.
  * http_server_is_empty: none are left. http_server_free closes what is left then; requests without an answer are no more.
  */
 void http_server_drain(struct http_server *server);
@@ -147,6 +149,8 @@ void http_answer_error(struct http_request *request, int status, const char *cod
     __attribute__((format(printf, 5, 6)));
 /* By err's code: ACC_EINPUT 400, ACC_ELIMIT 503, ACC_ELOST and transient ones 503 with Retry-After, others 500. */
 void http_answer_failure(struct http_request *request, const struct acc_error *err);
+/* A connection was made: ends what failures of lost ones say in the log, the first and then one a minute. */
+void http_answers_again(const struct http_server *server);
 /*
  * When the tag of the answer (a short ASCII word, chosen by the caller from what the answer is made of) is the one the
  * client has, answers 304 and returns true; else adds the ETag header.

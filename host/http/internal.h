@@ -39,7 +39,8 @@ struct connection {
     SSL_CTX *tls; /* a reference; NULL: none */
     struct http_head head;
     struct http_chunks chunks;
-    int64_t head_us; /* when the head was whole */
+    int64_t head_us;   /* when the head was whole */
+    int64_t silent_us; /* when it was accepted, through its handshake, or answered last */
     char *kept;      /* bytes behind the request that h2o has now; owned */
     size_t kept_at, kept_size;
     int64_t counted_bytes; /* of the server's body_bytes_now */
@@ -82,7 +83,6 @@ struct http_server {
     struct http_listener *listeners;
     bool is_listening, is_draining, is_one_at_a_time;
     bool is_out_of_descriptors; /* until the next sweep */
-    int64_t drained_us;         /* when draining began */
     int64_t at_work;            /* connections that one_at_a_time waits for */
     h2o_linklist_t connections, returned;
     h2o_timeout_t patience; /* request_ms */

@@ -193,7 +193,6 @@ void http_server_drain(struct http_server *server)
     server->is_draining = true;
     server->context.shutdown_requested = 1; /* h2o's own function also sets timers for HTTP/2 */
     listeners_close(server);
-    server->drained_us = clock_us();
     connections_sweep(server);
 }
 

@@ -12,6 +12,7 @@ end
 local M = {}
 
 local active
+local by_name = {}
 
 --- Called from C when an event's finds fill the batch: writes them and goes on.
 function M.flushed()
@@ -28,7 +29,8 @@ function M.setup(kind_list, lifecycle_list)
     for i = 1, driver.arity(lifecycle) do
       got[i] = {}
     end
-    lifecycle.state = { flushed = false }
+    by_name[lifecycle.name] = lifecycle
+    lifecycle.state, lifecycle.events, lifecycle.got = { flushed = false }, data, got
     lifecycle.db = driver.make_db(lifecycle)
     lifecycle.found = driver.make_found(lifecycle)
     local gather, process = driver.make_gather(lifecycle, data, got), driver.make_process(lifecycle, data, got)
@@ -44,6 +46,22 @@ function M.setup(kind_list, lifecycle_list)
       end
     end
   end
+end
+
+--- Measures the callbacks of a lifecycle whose events have been gathered (driver_bench.lua).
+function M.bench(name, report, options)
+  host.part("driver_bench")(driver)
+  driver.bench(by_name[name], report, options)
+end
+
+function M.bench_examples(name)
+  host.part("driver_bench")(driver)
+  return driver.bench_examples(by_name[name])
+end
+
+function M.bench_rows(kind, count, options)
+  host.part("driver_bench")(driver)
+  return driver.bench_rows(kind, count, options)
 end
 
 return M

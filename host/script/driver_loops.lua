@@ -192,6 +192,7 @@ local function make_gather(lifecycle, data, got)
         one(co, stuck)
       end
     until #stuck == 0 and not has_more()
+    host.fetch() -- what events looked up after they had waited, and handed on unused
     slot.current = -1
   end
 end

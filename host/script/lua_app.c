@@ -73,12 +73,13 @@ static void hex_sha(const struct buf *data, char hex[65])
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
-bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err)
+bool script_read_files(const char *app_dir, struct program *program, struct acc_error *err)
 {
     static const char *const folders[] = {"kinds", "lifecycles", "lua", "native", "routes"};
     static const char *const lua[] = {".lua", NULL};
     static const char *const native[] = {".c", ".h", NULL};
     struct buf all = {0};
+    struct buf lines = {0};
     bool ok = true;
 
     for (size_t f = 0; f < sizeof(folders) / sizeof(*folders); f++) {
@@ -86,8 +87,11 @@ bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err
         char **names = script_list_files(app_dir, folders[f], f == 3 ? native : lua, &count);
         for (size_t i = 0; ok && i < count; i++) {
             struct buf text = {0};
+            char sha[65];
             char *path = acc_format("%s/%s/%s", app_dir, folders[f], names[i]);
             ok = read_file(path, &text, err);
+            hex_sha(&text, sha);
+            buf_printf(&lines, "%s/%s %s\n", folders[f], names[i], sha);
             buf_printf(&all, "%s/%s %zu\n", folders[f], names[i], text.size);
             buf_add(&all, text.data == NULL ? "" : text.data, text.size);
             buf_clear(&text);
@@ -95,7 +99,8 @@ bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err
         }
         script_free_files(names, count);
     }
-    hex_sha(&all, sha);
+    hex_sha(&all, program->sha);
+    program->files = lines.data; /* NULL of an app without files */
     buf_clear(&all);
     return ok;
 }

@@ -168,6 +168,7 @@ static int l_query(lua_State *L)
     const char *sql = luaL_checkstring(L, 1);
 
     luaL_argcheck(L, count <= 32, 34, "at most 32 parameters");
+    script->query_count++;
     for (int i = 0; i < count; i++)
         values[i] = lua_isnil(L, i + 2) ? NULL : luaL_checkstring(L, i + 2);
     if (!script->batch->in_transaction && !script->batch->is_reading) {

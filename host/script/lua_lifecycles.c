@@ -296,7 +296,9 @@ bool script_load_lifecycles(struct script *script, struct program *program, stru
     if (!forbid_globals(script->L, err))
         return false;
     char **names = script_list_files(script->app_dir, "lifecycles", ends, &count);
-    bool ok = true;
+    bool ok = count <= LIFECYCLES_MAX ||
+              acc_fail(err, ACC_ELIMIT, "lifecycles/ has %zu modules, wanted at most %d", count,
+                       LIFECYCLES_MAX);
 
     lua_newtable(script->L);
     script->modules = luaL_ref(script->L, LUA_REGISTRYINDEX);

@@ -152,12 +152,19 @@ void script_free(struct script *script)
             free(script->program->lifecycles[i]);
         }
         free(script->program->lifecycles);
+        free(script->program->files);
         catalog_clear(&script->program->catalog);
         *script->program = (struct program){0};
     }
     lua_close(script->L);
     free(script->app_dir);
     free(script);
+}
+
+uint64_t script_bytes(const struct script *script)
+{
+    return (uint64_t)lua_gc(script->L, LUA_GCCOUNT, 0) * 1024 +
+           (uint64_t)lua_gc(script->L, LUA_GCCOUNTB, 0);
 }
 
 bool script_is_on_snapshot(const struct script *script)
@@ -189,7 +196,7 @@ bool script_load(struct script *script, struct program *program, bool kinds_only
     script->program = program;
     if (script->app_dir == NULL)
         return acc_fail(err, ACC_EINPUT, "no app is given");
-    if (!script_program_sha(script->app_dir, program->sha, err) ||
+    if (!script_read_files(script->app_dir, program, err) ||
         !script_load_kinds(script, program, err))
         return false;
     return kinds_only || script_load_lifecycles(script, program, err);

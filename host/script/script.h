@@ -21,6 +21,9 @@ void script_free(struct script *script);
 /* Whether LuaJIT is the snapshot of 2022-03, which compiles wrongly (iterate.lua): it only interprets. */
 bool script_is_on_snapshot(const struct script *script);
 
+/* What the Lua state holds now, in bytes; it costs next to nothing. */
+uint64_t script_bytes(const struct script *script);
+
 /* What `require "accrete.db"` connects to by default: borrowed, may be NULL. */
 void script_set_database(struct script *script, const char *conninfo, const char *schema);
 

@@ -16,6 +16,7 @@ struct script {
     int modules; /* reference: list of { module, friends, finds … } as lua_lifecycles.c made it */
     struct acc_error fatal; /* why a write in the middle of a callback failed */
     bool is_fatal;
+    int64_t query_count; /* queries of the lifecycles' own so far */
     /*
      * Told what is wrong with a module, which is left out then; NULL: the first problem ends
      * loading.
@@ -47,8 +48,9 @@ bool script_load_lifecycles(struct script *script, struct program *program,
 char **script_list_files(const char *app_dir, const char *folder, const char *const *ends,
                          size_t *count);
 void script_free_files(char **names, size_t count);
-/* SHA-256 over all files of the app that shape it, hex. */
-bool script_program_sha(const char *app_dir, char sha[65], struct acc_error *err) ACC_MUST_CHECK;
+/* Sets program's sha and files from the files of the app that shape it. */
+bool script_read_files(const char *app_dir, struct program *program,
+                       struct acc_error *err) ACC_MUST_CHECK;
 /* Runs folder/name of the app; so many results are left on the stack. sha: of its text, hex. */
 bool script_load_chunk(struct script *script, const char *folder, const char *name, int results,
                        char sha[65], struct acc_error *err) ACC_MUST_CHECK;

@@ -296,6 +296,25 @@ done
 for i in $(seq 20); do
     grep -q '"fixpoint":true' "$TMPDIR/wait$i" || fail "waiter $i: $(cat "$TMPDIR/wait$i")"
 done
+ok
+
+check "the audit is asked for acts by their name or its last word, and says which there are"
+sum=0
+for act in "queue retry" "queue discard" "queue pause" "queue resume" "queue throttle" reload bench restore "token new" "token revoke"; do
+    get "/audit?limit=1000&act=${act/ /%20}"
+    wanted 200
+    count=$(answer '#a.rows')
+    get "/audit?limit=1000&act=${act#* }"
+    gives '#a.rows' "$count"
+    sum=$((sum + count))
+done
+get "/audit?limit=1000&act=pause"
+[ "$(answer '#a.rows')" -gt 0 ] || fail "no pause is known by its last word"
+gives 'a.rows[1].act' "queue pause"
+same "rows of all acts" $sum "$(sql "SELECT count(*) FROM audit")"
+refused 422 'there is no act "paus", these there are: retry, discard, pause' GET "/audit?act=paus" ''
+refused 422 'there is no act "queue"' GET "/audit?act=queue" ''
+gives a.error.code unknown_act
 stop_host
 ok
 

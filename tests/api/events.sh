@@ -71,7 +71,7 @@ wanted 200
 gives a.state ready
 gives '#a.attempts' 0
 get "/events?state=ready&lifecycle=nothing"
-wanted 404
+wanted 422
 same "packets" "$(sql "SELECT sum(n) FROM packet")" 50
 ok
 
@@ -147,6 +147,23 @@ gives 'a.attempts[1].n' 13
 gives 'a.attempts[10].n' 4
 ok
 
+result_is() # AUDIT PATTERN
+{
+    get "/audit?limit=1000"
+    [[ $(answer "(function() for _, r in ipairs(a.rows) do if r.id == $1 then return r.result end end end)()") == $2 ]]
+}
+
+check "what became of a retry is added to the audit, whatever dies meanwhile"
+send POST /events/retry '{"match":{"lifecycle":"marks"},"expect":'"$(sql "SELECT count(*) FROM parked p JOIN lifecycle l ON l.id = p.lifecycle WHERE l.name = 'marks' AND state = 'dead'")"',"reason":"in vain"}'
+wanted 202
+many=$(answer a.count)
+in_vain=$(answer a.audit)
+get /workers
+kill -KILL $(answer 'table.concat((function() local t = {} for _, w in ipairs(a) do t[#t + 1] = w.pid end return t end)(), " ")')
+until_true result_is "$in_vain" "$many queued; $many dead again after * s"
+same "open retries" "$(sql "SELECT count(*) FROM retry")" 0
+ok "$many events"
+
 check "retry and discard change the number that was meant, or nothing"
 send POST /events/discard "{\"match\":{\"sig\":\"$sig\"},\"expect\":8,\"reason\":\"too few\"}"
 wanted 409
@@ -169,9 +186,11 @@ send POST /events/retry "{\"match\":{\"sig\":\"$sig\",\"lifecycle\":\"marks\",\"
 wanted 202
 gives a.count 8
 gives a.warning nil
+mended=$(answer a.audit)
 get "/wait?timeout_s=20"
 gives a.dead 4
 gives a.discarded 1
+until_true result_is "$mended" "8 queued; 8 done after * s"
 same marks "$(sql "SELECT count(*) FROM fact_mark")" $((50 - 13 + 8))
 send POST /events/retry '{"match":{},"expect":4,"reason":"the rest"}'
 wanted 202
@@ -192,8 +211,14 @@ for path in retry discard; do
     refused 400 "reason: wanted" POST /events/$path '{"match":{},"expect":1}'
     refused 400 "expect: wanted" POST /events/$path '{"match":{},"reason":"x"}'
     refused 400 "expect: wanted" POST /events/$path '{"match":{},"expect":-1,"reason":"x"}'
-    refused 400 "state: wanted" POST /events/$path '{"match":{"state":"ready"},"expect":1,"reason":"x"}'
-    refused 400 "no other members" POST /events/$path '{"match":{"kind":"item"},"expect":1,"reason":"x"}'
+    refused 422 "state: wanted dead, delayed or discarded" POST /events/$path '{"match":{"state":"ready"},"expect":1,"reason":"x"}'
+    gives a.error.code unknown_state
+    refused 422 'did you mean "marks"?' POST /events/$path '{"match":{"lifecycle":"mark"},"expect":0,"reason":"x"}'
+    gives a.error.code unknown_lifecycle
+    gives a.error.field lifecycle
+    refused 400 'no member "kind"' POST /events/$path '{"match":{"kind":"item"},"expect":1,"reason":"x"}'
+    refused 400 'did you mean "lifecycle"?' POST /events/$path '{"match":{"lifecycl":"marks"},"expect":1,"reason":"x"}'
+    gives a.error.field lifecycl
     refused 400 "ids: wanted" POST /events/$path '{"ids":[],"reason":"x"}'
     refused 400 "ids: wanted" POST /events/$path '{"ids":[7],"reason":"x"}'
     refused 400 "no such event is parked" POST /events/$path '{"ids":["marks:00"],"reason":"x"}'
@@ -202,7 +227,12 @@ for path in retry discard; do
     wanted 409
     gives a.match_count 0
 done
-for query in state=gone sig=xyz sig=ABCDEF01 limit=0 limit=x before=x "state=ready&before=1-2" kind=item; do
+for query in events?state=gone events?lifecycle=mark events/dead/groups?lifecycle=mark events?lifecycle=; do
+    get "/$query"
+    wanted 422
+done
+gives a.error.code unknown_lifecycle
+for query in state=dead\&state=ready sig=xyz sig=ABCDEF01 limit=0 limit=x before=x "state=ready&before=1-2" kind=item; do
     get "/events?$query"
     wanted 400
 done

@@ -385,6 +385,8 @@ no 400 bad_parameter order 'did you mean' '/facts/thing?order=newset'
 no 400 bad_parameter order 'has no order' '/facts/thing?order=list'
 no 400 bad_parameter fields 'did you mean "word"' '/facts/thing?fields=n,wrod'
 no 400 bad_parameter fields 'no field' '/facts/thing?fields=_id'
+no 400 bad_parameter fields 'named twice' '/facts/thing?fields=n,word,n'
+get '/facts/thing?fields=_idd' && ! grep -qF 'did you mean \\"_' "$TMPDIR/answer" || fail "what is no field was meant: $(cat "$TMPDIR/answer")"
 no 400 bad_parameter limt 'did you mean "limit"' '/facts/thing?limt=5'
 no 400 bad_parameter field 'wanted the name' /facts/thing/values
 no 400 bad_parameter field 'did you mean "word"' '/facts/thing/values?field=wrod'
@@ -396,11 +398,11 @@ no 400 bad_id id 'wanted 4 to 32' /facts/thing/zzzz
 no 404 not_found id 'no fact' /facts/square/00000000000000000000000000000000
 no 404 not_found id 'no fact' "/facts/square/$four"
 no 400 bad_parameter depth 'wanted 1..100' "/facts/thing/$four/causes?depth=0"
-no 404 not_found by 'no lifecycle' "/facts/thing/$four/effects?by=nothing"
+no 422 unknown_lifecycle by 'no lifecycle' "/facts/thing/$four/effects?by=nothing"
 no 400 bad_parameter after 'only with by' "/facts/thing/$four/effects?after=$four"
 no 400 bad_id after 'nothing that came of' "/facts/thing/$four/effects?by=thing_squares&after=$four"
-no 404 not_found lifecycle 'did you mean "thing_squares"' "/facts/thing/$four/dry-run?lifecycle=thing_square" -X POST
-no 404 not_found lifecycle 'wakes on kind "thing"' "/facts/thing/$four/dry-run?lifecycle=step_steps" -X POST
+no 422 unknown_lifecycle lifecycle 'did you mean "thing_squares"' "/facts/thing/$four/dry-run?lifecycle=thing_square" -X POST
+no 422 unknown_lifecycle lifecycle 'wakes on kind "thing"' "/facts/thing/$four/dry-run?lifecycle=step_steps" -X POST
 no 405 method_not_allowed - 'POST' "/facts/thing/$four/dry-run"
 no 400 bad_parameter q 'wanted 1..200' '/find?q='
 ok

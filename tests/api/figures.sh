@@ -78,7 +78,7 @@ figures_app
 # The host's way to the database, which can be taken away.
 directory=${ACCRETE_TEST_URL#*host=}
 ln -s "${directory%% *}" "$TMPDIR/way"
-settings+=(--set "database.url=host=$TMPDIR/way ${directory#* }")
+settings+=(--set "database.url=host=$TMPDIR/way ${directory#* } application_name=$schema")
 start_api --set queue.attempts=1 --set worker.count=2
 until_true is_state empty
 gives a.facts 0
@@ -86,6 +86,15 @@ gives a.todo 0
 gives 'a.queue.ready' 0
 gives a.workers.want 2
 gives a.database true
+[[ $(answer a.at) == "$(date -u +%Y-%m-%d)"T*Z ]] || fail "read at $(answer a.at)"
+at=$(answer a.at)
+is_read_again()
+{
+    get /status
+    [[ $(answer a.at) > $at ]]
+}
+until_true is_read_again
+same "the day accrete status was read" "$(status 'status.at:sub(1, 10)')" "$(date -u +%Y-%m-%d)"
 ok
 
 check "after a run the figures are those of the tables"
@@ -194,6 +203,33 @@ gives a.connected true
 [ "$(answer 'a.connections.used >= 3 and a.bytes > 0 and a.wal_bytes > 0 and #a.tables > 10')" = true ] || fail "$(cat "$TMPDIR/answer")"
 ok
 
+check "a worker says why the one before it ended, and what its Lua holds"
+get /workers
+gives 'a[1].last_exit' null
+victim=$(answer 'a[1].pid')
+place=$(answer 'a[1].id')
+kill -KILL "$victim"
+row="(function() for _, w in ipairs(a) do if w.id == '$place' then return w end end end)()"
+has_followed()
+{
+    get /workers
+    [ "$(answer "($row or {}).pid ~= nil and $row.pid ~= $victim and $row.last_exit.text ~= nil")" = true ]
+}
+until_true has_followed
+gives "$row.last_exit.text" "killed by signal 9 (KILL)"
+gives "$row.last_exit.signal" 9
+gives "$row.restarts" 1
+[[ $(answer "$row.last_exit.at") == "$(date -u +%Y-%m-%d)"T*Z ]] || fail "ended at $(answer "$row.last_exit.at")"
+holds_lua()
+{
+    get /workers
+    [ "$(answer "(tonumber($row.lua_bytes) or 0) > 10000")" = true ]
+}
+until_true holds_lua
+same "last exit in accrete status" "$(status "(function() for _, w in ipairs(status.workers) do if w.last_exit.signal then return w.last_exit.signal end end end)()")" 9
+same "Lua of all workers in accrete status" "$(status "status.workers[1].lua_bytes > 10000 and status.workers[2].lua_bytes > 10000")" true
+ok
+
 check "series have equal lengths, marks, and names that are checked"
 has_points()
 {
@@ -206,9 +242,10 @@ gives a.step_s 3
 get "/series?name=latency_p95_ms&lifecycle=picks&window=24h"
 wanted 200
 gives a.step_s 288
-refused 400 'did you mean "events_done"' GET "/series?name=event_done" ''
+refused 422 'did you mean "events_done"' GET "/series?name=event_done" ''
 refused 400 'at least one name' GET "/series" ''
-refused 404 'no lifecycle' GET "/series?name=events_done&lifecycle=nobody" ''
+refused 422 'no lifecycle' GET "/series?name=events_done&lifecycle=nobody" ''
+refused 422 'did you mean "picks"' GET "/series?name=events_done&lifecycle=pick" ''
 refused 400 'wanted 15m, 1h, 6h or 24h' GET "/series?name=events_done&window=2h" ''
 ok
 
@@ -292,15 +329,27 @@ gives a.workers 2
 ok
 
 check "while the database is away, status and readiness say so"
+said_before=$(wc -l <"$app/host.log")
 away()
 {
     get /status
     [ "$code" = 200 ] && [ "$(answer a.database)" = false ] && get /ready && [ "$code" = 503 ]
 }
 mv "$TMPDIR/way" "$TMPDIR/no-way"
-sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'accrete figures'" >/dev/null
+sql "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ('accrete figures', '$schema')" >/dev/null
 until_true away
 gives a.database false
+for _ in $(seq 20); do
+    get /audit
+    wanted 503
+done
+lines_of() # STATION WORDS: how many since the database went
+{
+    tail -n "+$((said_before + 1))" "$app/host.log" | grep -c "at=$1 .*$2" || true
+}
+same "lines of figures" "$(lines_of figures 'event="the database does not answer"')" 1
+asked=$(lines_of query 'event="the database does not answer"')
+[[ $asked = [12] ]] || fail "two processes said $asked times that the database does not answer"
 get /metrics
 grep -q '^accrete_database_up 0$' "$TMPDIR/answer" || fail "accrete_database_up is not 0"
 get /live
@@ -309,6 +358,13 @@ mv "$TMPDIR/no-way" "$TMPDIR/way"
 until_true database_back
 until_true is_state fixpoint_except
 gives a.database true
+all_are_back() # each process that said it was away says that it is back
+{
+    get /audit
+    [ "$(lines_of query 'event="the database answers again"')" = "$asked" ] && [ "$(lines_of intake 'event="connected to the database again"')" = 1 ]
+}
+until_true all_are_back
+same "lines of figures" "$(lines_of figures 'event="the database answers again"')" 1
 ok
 
 check "status takes less than 5 ms"

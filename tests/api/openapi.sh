@@ -144,7 +144,7 @@ until_true holds /status true
 until_true holds '/series?name=todo' true
 for path in /ingests /kinds /graph '/graph?window=5m' /lifecycles /lifecycles/thing_squares /lifecycles/thing_squares/source \
     '/lifecycles/thing_squares/source?generation=1' /events '/events?state=ready' '/events?state=claimed' /events/dead/groups \
-    '/wait?timeout_s=0' /status /workers /generations /database /audit /metrics /live /ready '/find?q=nothing' \
+    '/wait?timeout_s=0' /status /workers /generations /database /bench /audit /metrics /live /ready '/find?q=nothing' \
     '/series?name=todo&name=conflicts&window=24h' '/series?name=friends_mean&lifecycle=thing_squares'; do
     ask 200 GET "$path"
 done
@@ -300,6 +300,13 @@ rm "$app/lifecycles/broken.lua"
 tell 202 POST /reload '{"reason":"a test"}'
 echo '-- changed' >>"$app/lifecycles/thing_squares.lua"
 tell 202 POST /reload '{"reason":"a test"}'
+tell 202 POST /bench '{"lifecycles":["thing_squares","tree_grows"],"reason":"a test"}'
+tell 409 POST /bench '{"reason":"a test"}'
+deadline_s=120 ask_when /bench '#a > 0'
+ask 200 GET "/bench?baseline=$(answer 'a[1].generation')"
+ask 404 GET '/bench?baseline=99'
+ask 400 GET '/bench?baseline=0'
+tell 422 POST /bench '{"lifecycles":["nobody"],"reason":"a test"}'
 ask 200 GET '/audit?limit=1'
 ask 200 GET "/audit?limit=100&before=$(answer a.before)"
 ask 200 GET '/audit?act=throttle&who=127.0.0.1'
@@ -315,15 +322,20 @@ ask 400 GET '/facts/thing?f=n~like~1'
 ask 400 GET '/facts/thing?limit=many'
 ask 400 GET '/facts/thing/zz'
 ask 400 GET '/series'
-ask 400 GET '/events?state=gone'
+ask 422 GET '/events?state=gone'
 ask 404 GET '/facts/thing/0000000000000000000000000000000f'
-ask 404 GET "/facts/thing/$one/effects?by=nobody"
+ask 422 GET "/facts/thing/$one/effects?by=nobody"
 ask 404 GET '/lifecycles/nobody'
 ask 404 GET '/lifecycles/thing_squares/source?generation=99'
 ask 404 GET '/ingests/1/errors'
 ask 404 GET '/events/thing_squares:0000000000000000000000000000000f'
-ask 404 GET '/events?lifecycle=nobody'
-ask 404 GET '/series?name=todo&lifecycle=nobody'
+ask 422 GET '/events?lifecycle=nobody'
+ask 422 GET '/events/dead/groups?lifecycle=nobody'
+ask 422 GET '/series?name=todo&lifecycle=nobody'
+ask 422 GET '/stream?topics=lifecycle:nobody'
+ask 422 POST "/facts/thing/$one/dry-run?lifecycle=nobody"
+tell 422 POST /events/retry '{"match":{"lifecycle":"nobody"},"expect":0,"reason":"a test"}'
+tell 422 POST /events/discard '{"match":{"state":"ready"},"expect":0,"reason":"a test"}'
 same_digits=$(sql "SELECT left(_id::text, 4) FROM fact_thing GROUP BY 1 HAVING count(*) > 1 LIMIT 1")
 ask 409 GET "/facts/thing/$same_digits"
 ask 409 GET "/facts/thing/$same_digits/causes"

@@ -69,6 +69,11 @@ edges 1 100
 until_true says "$TMPDIR/first" 'e[#e].data.facts == 5252 or (function() for _, o in ipairs(e) do if o.data.facts == 5252 then return true end end end)()'
 same "later ones" "$(events "$TMPDIR/first" '(function() for i = 2, #e do if e[i].data.version then return "whole" end end return "changes" end)()')" changes
 same "ids" "$(events "$TMPDIR/first" '(function() for i = 2, #e do if tonumber(e[i].id) <= tonumber(e[i - 1].id) then return "fall" end end return "rise" end)()')" rise
+at_rises() # from one message to the next
+{
+    events "$TMPDIR/first" '(function() local last = "" for _, o in ipairs(e) do if not o.data.at or o.data.at <= last then return tostring(o.data.at) .. " after " .. last end last = o.data.at end return "rises" end)()'
+}
+same "the time of each" "$(at_rises)" rises
 get /status
 members=$(events "$TMPDIR/first" '(function() local s = {} for _, o in ipairs(e) do for k, v in pairs(o.data) do s[k] = v end end return s.facts .. " " .. s.done .. " " .. s.state end)()')
 same "status put together" "$members" "$(answer 'a.facts .. " " .. a.done .. " " .. a.state')"
@@ -109,6 +114,27 @@ same "audit" "$(events "$TMPDIR/all" 'of("audit")[1].data.rows[1].reason')" "see
 until_true says "$TMPDIR/all" '(function() for _, o in ipairs(of("status")) do if o.data.state == "paused" then return true end end end)()'
 send POST /queue/resume '{"reason":"over"}'
 wanted 202
+ok
+
+check "an audit row comes again when its result is known"
+fact=$(sql "SELECT replace(_id::text, '-', '') FROM fact_path LIMIT 1")
+sql "INSERT INTO parked (lifecycle, fact, bucket, state, attempts, error, trace, generation, first_at, last_at, ready_at) SELECT id, '$fact', 0, 'dead', 3, 'no', '', 1, now(), now(), now() FROM lifecycle WHERE name = 'path_takes_edge'"
+send POST /queue/pause '{"reason":"so that the retry waits"}'
+wanted 202
+send POST /events/retry "{\"ids\":[\"path_takes_edge:$fact\"],\"reason\":\"once more\"}"
+wanted 202
+results() # of the rows of that retry
+{
+    events "$TMPDIR/all" '(function() local s = {} for _, o in ipairs(of("audit")) do for _, r in ipairs(o.data.rows) do if r.reason == "once more" then s[#s + 1] = r.result end end end return table.concat(s, " | ") end)()'
+}
+has_results()
+{
+    [[ $(results) == $1 ]]
+}
+until_true has_results "1 queued"
+send POST /queue/resume '{"reason":"let it run"}'
+wanted 202
+until_true has_results "1 queued | 1 queued; 1 done after * s"
 ok
 
 check "topics and lifecycles that there are not are refused"

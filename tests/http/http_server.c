@@ -338,7 +338,9 @@ static void on_stdin(void *context)
     line[size] = '\0';
     if (strcmp(line, "reload\n") == 0)
         printf("reload %s\n", http_tls_reload(program.tls, &err) ? "done" : err.text);
-    else
+    else if (strcmp(line, "drain\n") == 0)
+        http_server_drain(program.server);
+    if (strcmp(line, "reload\n") != 0)
         print_counts();
 }
 

@@ -37,6 +37,12 @@ end_server()
     ! grep -Eq 'Sanitizer|runtime error|Assertion' "$out" || { tail -n 40 "$out" >&2 && fail "the server complains"; }
 }
 
+make_certificate() # NAME
+{
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -days 2 -keyout "$TMPDIR/key.pem" \
+        -out "$TMPDIR/certificate.pem" 2>/dev/null
+}
+
 # One of the server's figures.
 figure() # NAME
 {
@@ -474,6 +480,27 @@ same "afterwards" "$(curl -s --data-binary @"$TMPDIR/part" "$url/echo" | wc -c)"
 end_server
 ok "$done_count taken, $full_count refused"
 
+check "bodies that fit together are taken together, also when each is a little more than a power of two"
+serve bodies=4194304 body=1100000
+senders=()
+head -c 1090000 /dev/zero >"$TMPDIR/longer"
+for i in 1 2 3; do
+    connect
+    say "$fd" "POST /echo HTTP/1.1\r\n$H${C}Content-Length: 1100000\r\n\r\n"
+    cat "$TMPDIR/longer" >&"$fd"
+    senders+=("$fd")
+done
+deadline_s=10 until_true is_above body_bytes 3300000
+same "refused" "$(figure refused_bodies)" 0
+bytes=$(figure body_bytes)
+[ "$bytes" -le 3400000 ] || fail "$bytes bytes are counted for 3300000"
+for sender in "${senders[@]}"; do
+    head -c 10000 /dev/zero >&"$sender"
+    same "echoed" "$(timeout 10 cat <&"$sender" | tail -c 1100000 | tr -d '\0' | wc -c)" 0
+done
+end_server
+ok "$bytes bytes"
+
 check "one at a time: a second connection waits, a stream keeps nobody waiting"
 serve one_at_a_time=1
 connect
@@ -510,6 +537,38 @@ same "the idle one" "$(timeout 5 cat <&"$idle")" ""
 end_server
 ok
 
+check "a stop lets go at once who has not begun a request, and finishes who has"
+serve body=8388608
+connect && new=$fd
+connect && kept=$fd
+say "$kept" "GET / HTTP/1.1\r\n$H\r\n"
+IFS= read -r -t 10 line <&"$kept"
+connect && half_head=$fd
+say "$half_head" "GET / HTTP/1.1\r\n$H"
+connect && half_body=$fd
+say "$half_body" "POST /echo HTTP/1.1\r\n${H}Content-Length: 6\r\n\r\nabc"
+deadline_s=10 until_true is_figure connections 4
+sleep 1.2 # longer than a request of theirs may be on its way
+echo drain >&"$told"
+until_true grep -q '^accepted=.* connections=2 ' "$out"
+same "lines of figures" "$(tail -n 1 "$out" | grep -c ' connections=2 ')" 1 # it was so at once
+say "$half_head" "\r\n"
+say "$half_body" "def"
+[[ $(timeout 10 cat <&"$half_head") == *hello* ]] || fail "the rest of a head"
+[[ $(timeout 10 cat <&"$half_body") == *abcdef* ]] || fail "the rest of a body"
+for fd in "$new" "$kept"; do
+    timeout 10 cat <&"$fd" >"$TMPDIR/rest" || fail "it is held"
+done
+end_server
+make_certificate drain.example
+serve certificate="$TMPDIR/certificate.pem" key="$TMPDIR/key.pem"
+connect
+sleep 1.2
+echo drain >&"$told"
+deadline_s=10 until_true is_figure connections 0
+end_server
+ok
+
 check "the start is refused when descriptors are few, with the number"
 if [ "$(id -u)" = 0 ]; then
     without=(setpriv --bounding-set -sys_resource --inh-caps -sys_resource)
@@ -533,11 +592,6 @@ end_server
 ok
 
 check "TLS: 1.2 and newer, HTTP/1.1 alone, certificates read again"
-make_certificate() # NAME
-{
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -days 2 -keyout "$TMPDIR/key.pem" \
-        -out "$TMPDIR/certificate.pem" 2>/dev/null
-}
 make_certificate first.example
 serve certificate="$TMPDIR/certificate.pem" key="$TMPDIR/key.pem" request=1000
 url=https://127.0.0.1:$port

@@ -288,7 +288,7 @@ static void there_is_an_end_to_the_number_of_series(void **state)
     char name[32];
 
     board_sample_begin(board, 300);
-    for (int n = 0; n < 4096; n++) {
+    for (int n = 0; n < BOARD_SERIES; n++) {
         snprintf(name, sizeof(name), "series_%d", n);
         assert_true(board_sample(board, name, "", n));
     }

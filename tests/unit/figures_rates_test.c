@@ -16,7 +16,7 @@ static void close_to(double got, double wanted, double within)
 /* Steps of one second in which events are done. */
 static void run(struct rates *rates, int seconds, double events)
 {
-    struct decay decay = decay_of(1);
+    struct decay decay = decay_of(1, INFINITY);
 
     for (int s = 0; s < seconds; s++) {
         rates_step(rates, &decay);
@@ -61,7 +61,7 @@ static void the_length_of_steps_does_not_matter(void **state)
 {
     struct rates *often = calloc(1, sizeof(*often));
     struct rates *rarely = calloc(1, sizeof(*rarely));
-    struct decay decay = decay_of(60);
+    struct decay decay = decay_of(60, INFINITY);
 
     (void)state;
     run(often, 60, 10);
@@ -116,12 +116,12 @@ static void a_histogram_forgets_too(void **state)
     (void)state;
     for (int n = 0; n < 1000; n++)
         histogram_add(&histogram, 100, 1);
-    histogram_decay(&histogram, decay_of(900).keep);
+    histogram_decay(&histogram, decay_of(900, INFINITY).keep);
     for (int n = 0; n < 1000; n++)
         histogram_add(&histogram, 5000, 1);
     close_to(histogram_quantile(&histogram, 0.5, 20), 5000, 0.09);
     for (int n = 0; n < 100; n++)
-        histogram_decay(&histogram, decay_of(300).keep);
+        histogram_decay(&histogram, decay_of(300, INFINITY).keep);
     assert_true(histogram.total == 0);
 }
 
@@ -162,7 +162,7 @@ static void the_next_row_tells_how_long_the_write_took(void **state)
 {
     struct rates *rates = calloc(1, sizeof(*rates));
     struct rates_epoch *epoch = &rates->epochs[0];
-    struct decay decay = decay_of(1);
+    struct decay decay = decay_of(1, INFINITY);
     struct rates_row row = {.id = 1,
                             .lifecycle = 1,
                             .events = 10,
@@ -198,7 +198,7 @@ static void parts_of_an_event_add_up(void **state)
 {
     struct rates *rates = calloc(1, sizeof(*rates));
     struct rates_epoch *epoch = &rates->epochs[0];
-    struct decay decay = decay_of(1);
+    struct decay decay = decay_of(1, INFINITY);
     struct rates_row part = {.id = 1, .lifecycle = 2, .last_write_us = 0};
     struct rates_row whole = {
         .id = 3, .lifecycle = 2, .events = 1, .last_write_us = 4000, .phases_us = {0, 0, 2000, 0}};

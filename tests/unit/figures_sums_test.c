@@ -91,6 +91,76 @@ static void what_events_raise_is_of_late_or_else_of_ever(void **state)
     free(raises);
 }
 
+/*
+ * A second in which events of lifecycle 1 are done, each of which finds so many facts of its own kind (7); returns whether
+ * what waits is expected to settle.
+ */
+static bool second_settles(struct figures *figures, int64_t *now_s, double done, double finds)
+{
+    struct rates *rates = figures->rates;
+    struct decay decay = decay_of(1, (double)(*now_s - rates->run_began_us / 1000000 + 1));
+    const double throttles[3] = {0};
+    double queued[3] = {1000};
+    double work[3];
+    struct todo todo;
+
+    rates->at_us = ++*now_s * 1000000;
+    rates_step(rates, &decay);
+    rates_add_count(rates, 1, COUNT_FOUND, done, &decay);
+    rates_add_finds(rates, 1, rates_kind(rates, 7), done * finds, 0, &decay);
+    double *raises = figures_raises(figures);
+    struct todo_input input = {3, queued, raises, run_done_per_s(figures), throttles};
+    todo_estimate(&input, work, &todo);
+    free(raises);
+    return todo.settles;
+}
+
+static void a_short_run_settles_soon_after_it_has_turned(void **state)
+{
+    struct figures *figures = *state;
+    int64_t now_s = 0;
+    int later_s = 0;
+
+    /* Twelve seconds it grows, then less and less is found. */
+    for (int s = 0; s < 12; s++)
+        assert_false(second_settles(figures, &now_s, 10000, 2.5));
+    while (!second_settles(figures, &now_s, 10000, 0.5))
+        assert_in_range(++later_s, 1, 8);
+    assert_true(run_branching(figures) < 1);
+    assert_true(recent_raised(figures) / recent_done(figures, -1) >
+                1); /* five minutes hold the growth */
+}
+
+static void a_long_run_is_judged_by_five_minutes(void **state)
+{
+    struct figures *figures = *state;
+    int64_t now_s = 0;
+
+    for (int s = 0; s < 7200; s++)
+        assert_false(second_settles(figures, &now_s, 100, 2.5));
+    for (int s = 0; s < 300; s++)
+        assert_false(second_settles(figures, &now_s, 100, 0.5));
+    double *raises = figures_raises(figures);
+    assert_true(fabs(raises[0] - (2.5 * exp(-1) + 0.5 * (1 - exp(-1)))) < 1e-3);
+    assert_true(fabs(run_branching(figures) - raises[0]) < 1e-3);
+    free(raises);
+}
+
+static void a_run_begins_where_the_queue_is_empty(void **state)
+{
+    struct figures *figures = *state;
+    int64_t now_s = 0;
+
+    for (int s = 0; s < 600; s++)
+        second_settles(figures, &now_s, 100, 2.5);
+    rates_begin_run(figures->rates, 60000);
+    assert_int_equal(figures->rates->run_began_done, 60000);
+    assert_true(fabs(run_done_per_s(figures) - 100) <
+                1e-6); /* of five minutes, until the run says something */
+    assert_true(second_settles(figures, &now_s, 1000, 0.5));
+    assert_true(fabs(run_done_per_s(figures) - 1000) < 1e-6);
+}
+
 static enum figures_state state_now(struct figures *figures, int64_t now_us)
 {
     struct totals totals;
@@ -172,6 +242,9 @@ int main(void)
                                         drop),
         cmocka_unit_test_setup_teardown(finds_are_summed_by_lifecycle_and_kind, make, drop),
         cmocka_unit_test_setup_teardown(what_events_raise_is_of_late_or_else_of_ever, make, drop),
+        cmocka_unit_test_setup_teardown(a_short_run_settles_soon_after_it_has_turned, make, drop),
+        cmocka_unit_test_setup_teardown(a_long_run_is_judged_by_five_minutes, make, drop),
+        cmocka_unit_test_setup_teardown(a_run_begins_where_the_queue_is_empty, make, drop),
         cmocka_unit_test_setup_teardown(the_first_state_that_holds_is_told, make, drop),
         cmocka_unit_test_setup_teardown(the_fixpoint_has_exceptions_or_none, make, drop),
         cmocka_unit_test(numbers_have_four_digits),

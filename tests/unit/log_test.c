@@ -221,6 +221,40 @@ static void four_quotes_live_at_once(void **state)
     assert_string_equal(quotes[3], "\"d\"");
 }
 
+static void a_trouble_is_told_once_a_minute_and_when_it_is_over(void **state)
+{
+    struct log_trouble trouble = {0};
+    const int64_t second_us = 1000000;
+
+    (void)state;
+    log_setup(LOG_INFO, false);
+    capture();
+    log_trouble_over(&trouble, "query", "it answers again");
+    assert_string_equal(captured(), "");
+    capture();
+    log_trouble(&trouble, 7 * second_us, "query", "it does not answer", "no \"way\"");
+    assert_matches(captured(), " level=warn pid=[0-9]+ at=query event=\"it does not answer\" "
+                               "error=\"no \\\\\"way\\\\\"\"\n$");
+    capture();
+    for (int s = 8; s < 67; s++)
+        log_trouble(&trouble, s * second_us, "query", "it does not answer", "no way");
+    assert_string_equal(captured(), "");
+    capture();
+    log_trouble(&trouble, 67 * second_us, "query", "it does not answer", "no way");
+    assert_matches(captured(), "error=\"no way\" times=60\n$");
+    capture();
+    log_trouble(&trouble, 68 * second_us, "query", "it does not answer", "no way");
+    log_trouble_over(&trouble, "query", "it answers again");
+    assert_matches(captured(),
+                   "^[^\n]* level=info pid=[0-9]+ at=query event=\"it answers again\"\n$");
+    capture();
+    log_trouble_over(&trouble, "query", "it answers again");
+    assert_string_equal(captured(), "");
+    capture();
+    log_trouble(&trouble, 69 * second_us, "query", "it does not answer", "no way");
+    assert_matches(captured(), "error=\"no way\"\n$");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +268,7 @@ int main(void)
         cmocka_unit_test(our_own_members_are_not_replaced),
         cmocka_unit_test(json_stays_json_whatever_is_logged),
         cmocka_unit_test(four_quotes_live_at_once),
+        cmocka_unit_test(a_trouble_is_told_once_a_minute_and_when_it_is_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

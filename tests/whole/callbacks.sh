@@ -277,6 +277,28 @@ same "look-up by a unique array" "$(answer 5)" "block=1,0"
 same "look-up by any of unique arrays" "$(answer 6)" "blocks=2"
 ok
 
+check "what an event looks up after it has used a look-up, and hands on unused, is there in abort_late"
+new_app
+echo 'return { fields = { { "n", "int8" }, { "w", "text" } } }' | kind letter
+echo 'return { fields = { { "n", "int8" }, { "m", "int8" } } }' | kind met
+lifecycle meets <<'END'
+local M = { on = "letter", friends = { letter = { { "w" } } }, finds = { "met" }, monotone = true }
+function M.load_friends(db, letter)
+  for _, other in db.letter:where({ w = letter.w }):each() do
+    return db.letter:where({ w = other.w })
+  end
+end
+function M.abort_late(_, others) return others:count() == 0 end
+function M.process_data(letter, others, found)
+  for _, other in others:each() do found.met(other, letter.n, other.n) end
+end
+return M
+END
+for n in 1 2 3 4; do echo "{\"n\":$n,\"w\":\"w$((n / 3))\"}"; done | ingest letter
+fixpoint
+same "who met" "$(sql "SELECT string_agg(n || '-' || m, ' ' ORDER BY n, m) FROM fact_met")" "1-1 1-2 2-1 2-2 3-3 3-4 4-3 4-4"
+ok
+
 check "misuse of look-ups and finds names what to write instead"
 new_app
 simple_kinds item mark other

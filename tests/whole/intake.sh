@@ -107,6 +107,48 @@ sed -i '/^$/d' "$app/ids"
 sql "SELECT id FROM ingest ORDER BY at DESC, id DESC" | cmp - "$app/ids" || fail "pages: $(cat "$app/ids")"
 ok "$(wc -l <"$app/ids") records"
 
+check "every fact of a long body names its record, which tells what is written while it is taken and after it was cut"
+stop_host
+intake_app --set ingest.batch_lines=100
+edges() { seq "$1" "$2" | sed 's/.*/{"from":&,"to":0}/'; }
+edges 1 3000 >"$app/body"
+sed -i '1500s/.*/{"from":1}/; 2500s/.*/{"from":1,"to":0}/' "$app/body"
+post '/facts/edge?name=long.ndjson' $ndjson <"$app/body"
+wants 200 '"lines":3000,"new":2998,"repeats":1,"refused":1'
+ingest=$(answer 'answer.ingest')
+same "batches" "$(sql "SELECT count(*) > 20 FROM batch WHERE ingest = $ingest")" t
+for n in 1 700 1501 3000; do
+    get "/facts/edge?f=from~eq~$n"
+    get "/facts/edge/$(answer 'answer.rows[1].id')"
+    same "ingest of $n" "$(answer 'answer.ingest')" "$ingest"
+done
+edges 100001 250000 >"$app/body"
+curl -s -m 60 -o "$app/cut" -w '%{http_code}' -H "Content-Type: $ndjson" --data-binary "@$app/body" "http://$address/facts/edge?name=cut" >"$app/code" &
+client=$!
+hosts+=($!)
+is_taken()
+{
+    get "/ingests?limit=1"
+    [ "$(answer 'answer.rows[1].name')" = cut ] && [ "$(answer 'answer.rows[1].new > 500')" = true ]
+}
+until_true is_taken
+same state "$(answer 'answer.rows[1].state')" taken
+sql "SELECT pg_terminate_backend(backend_pid) FROM epoch WHERE role = 'ingest' ORDER BY id DESC LIMIT 1" >"$app/killed"
+wait $client
+same code "$(cat "$app/code")" 503
+grep -q '"code":"database_away"' "$app/cut" || fail "$(cat "$app/cut")"
+is_cut() { get "/ingests?limit=1" && [ "$(answer 'answer.rows[1].state')" = cut ]; }
+until_true is_cut
+written=$(sql "SELECT count(*) FROM fact_edge WHERE \"from\" > 100000")
+same new "$(answer 'string.format("%d %d", answer.rows[1].new, answer.rows[1].lines)')" "$written $written"
+same "facts that name it" "$(sql "SELECT count(*) FROM fact_edge f JOIN batch b ON b.id = f._batch WHERE b.ingest = $(answer 'answer.rows[1].id')")" "$written"
+head -n $((written + 10)) "$app/body" >"$app/again"
+until_true curl -sf -m 5 -o "$app/ready" "http://$address/ready"
+again() { post '/facts/edge?name=again' $ndjson <"$app/again"; [ "$code" = 200 ]; }
+until_true again
+wants 200 "\"lines\":$((written + 10)),\"new\":10,\"repeats\":$written"
+ok "$written of 150000 were written"
+
 check "a body that unpacks to more than it may is refused"
 stop_host
 intake_app --set http.unpacked=64KiB

@@ -158,13 +158,22 @@ exits 0 queue retry "$(acc queue list --state dead -n 1 | cut -d' ' -f1)" --reas
 prints '{"act":"retry","events":1,"audit":2}'
 fixpoint -x 1
 same "dead again" "$(sql "SELECT count(*) FROM parked WHERE state = 'dead'")" 10
+result_is() # AUDIT PATTERN
+{
+    [[ $(sql "SELECT result FROM audit WHERE id = $1") == $2 ]]
+}
+result_is 2 "1 queued; 1 dead again after *s" || fail "the retry came to: $(sql "SELECT result FROM audit WHERE id = 2")"
 mend_app
 exits 0 queue retry --state dead --expect 10 --reason mended
+result_is 3 "10 queued" || fail "the retry began with: $(sql "SELECT result FROM audit WHERE id = 3")"
 start_host
 until_true eval '[ "$(acc count mark)" = 90 ]'
 exits 0 queue retry --state discarded --lifecycle marks --expect 10 --reason "after all"
 until_true eval '[ "$(acc count mark)" = 100 ]'
 until_true eval '[ "$(sql "SELECT count(*) FROM parked")" = 0 ]'
+until_true result_is 3 "10 queued; 10 done after *s"
+until_true result_is 4 "10 queued; 10 done after *s"
+same "open retries" "$(sql "SELECT count(*) FROM retry")" 0
 exits 1 queue retry --state dead --reason x --expect 1
 stop_host
 ok

@@ -6,6 +6,8 @@
 wanted()
 {
     case $1 in
+    bench) printf '%s\n' '^ +per call +± 95 % +calls/s +baseline +change' '^all at once .*faster$' '^table\.concat is faster$' \
+        '^4	9	1	6	0\.9609375$' ;;
     csv) printf '%s\n' 'Lovelace, Ada	wrote "Note G"$' '^1906	nil	true$' '^94,Hopper,$' '^118,Noether,""$' '^1,,x$' \
         '^333338333350000 squares, the last in line 100001$' 'csv\.lua:[0-9]+: CSV line 3, column 2: wanted a comma' ;;
     db) echo '^10003 cities inserted$' ;;
@@ -50,7 +52,7 @@ grep -q '^served; 1 notes' "$TMPDIR/http.out" || fail "it does not say goodbye"
 ok
 
 check "every module that works without a lifecycle has a script"
-for module in csv db http json metrics queue ram yaml; do
+for module in bench csv db http json metrics queue ram yaml; do
     [ -e "examples/tools/$module.lua" ] || fail "examples/tools/$module.lua is missing"
 done
 ok

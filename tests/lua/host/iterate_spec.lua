@@ -87,7 +87,8 @@ describe("iteration", function()
     math.randomseed(seed)
     for round = 1, 30000 do
       local list, count, sum = some_table()
-      local way, got, wanted = round % 6, nil, count
+      local way, wanted = round % 6, count
+      local got
       if way == 0 then
         got = count_of(list)
       elseif way == 1 then
