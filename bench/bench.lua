@@ -192,46 +192,11 @@ function Host:worker_pids()
   return self.pids
 end
 
-local page_type
-
---- The shared page: its layout is the header's.
-local function page_layout()
-  if not page_type then
-    local hot = read_file(root .. "/host/include/accrete/hot.h"):match("/%* ffi:begin %*/(.-)/%* ffi:end %*/")
-    local text = read_file(root .. "/host/page.h")
-    local defines = {}
-    for name, value in text:gmatch("#define (%u[%u_]*) ([^\n]+)") do
-      defines[name] = value
-    end
-    local structs = text:match("(struct page_packet {.*\n};)\n")
-    structs = structs:gsub("#[^\n]*", "")
-    for _ = 1, 3 do
-      structs = structs:gsub("%u[%u_]+", function(name) return defines[name] and "(" .. defines[name] .. ")" end)
-    end
-    ffi.cdef((hot:gsub("/%*.-%*/", ""):gsub("struct acc_(%a+)", "struct bench_acc_%1"):gsub("[^\n]*%b();[^\n]*\n", "")))
-    ffi.cdef((structs:gsub("/%*.-%*/", ""):gsub("struct acc_(%a+)", "struct bench_acc_%1"):gsub("struct page", "struct bench_page")))
-    page_type = ffi.typeof("struct bench_page")
-  end
-  return page_type
-end
-
 --- MiB of the largest worker: RSS less its seen-filter, which is bounded by a setting of its own.
 function Host:worker_mib()
-  local socket = lines_of(self.dir .. "/pg/postmaster.pid")[5]
-  local page_path = socket:match("^(.*)/[^/]*$") .. "/page"
-  local text = read_file(page_path)
-  local page = ffi.new(page_layout())
-  if not text or #text < ffi.sizeof(page) then
-    return nil
-  end
-  ffi.copy(page, text, ffi.sizeof(page))
   local most = 0
-  for i = 0, 129 do
-    local slot = page.slots[i]
-    local rss = slot.pid ~= 0 and (read_file("/proc/" .. slot.pid .. "/smaps_rollup") or ""):match("Rss:%s+(%d+)")
-    if rss then
-      most = math.max(most, tonumber(rss) / 1024 - tonumber(slot.seen_bytes) / 1048576)
-    end
+  for _, worker in ipairs(json.decode(self:command("status", "--json")).workers) do
+    most = math.max(most, (worker.rss_bytes - worker.seen_bytes) / 1048576)
   end
   return M.round(most, 1)
 end

@@ -241,10 +241,8 @@ json_t *figures_exit(const struct page_exit *exit)
     if (exit->at_us == 0)
         return json_null();
     exit_text(exit, text, sizeof(text));
-    return json_pack("{s:o, s:s, s:o, s:o, s:o}", "at", figures_time(exit->at_us), "text", text,
-                     "signal", exit->signal == 0 ? json_null() : json_integer(exit->signal), "code",
-                     exit->signal != 0 ? json_null() : json_integer(exit->code), "stuck_ms",
-                     exit->stuck_ms == 0 ? json_null() : json_integer(exit->stuck_ms));
+    return json_pack("{s:o, s:s, s:o}", "at", figures_time(exit->at_us), "text", text, "signal",
+                     exit->signal == 0 ? json_null() : json_integer(exit->signal));
 }
 
 static double epoch_events_per_s(const struct figures *figures, const char *host, int32_t pid)
@@ -298,7 +296,7 @@ static json_t *local_worker(const struct figures *figures, size_t number, const 
                      "generation", (int)slot->generation, "quarantine",
                      (int)(slot->is_quarantine != 0), "batch", batch_json(figures, slot),
                      "events_per_s", figures_number(epoch_events_per_s(figures, host, slot->pid)),
-                     "restarts", (json_int_t)slot->deaths, "last_exit",
+                     "restarts", (json_int_t)slot->restarts, "last_exit",
                      figures_exit(&slot->last_exit), "rss_bytes",
                      json_integer(process_resident(slot->pid)), "lua_bytes",
                      slot->lua_bytes == 0 ? json_null() : json_integer((json_int_t)slot->lua_bytes),

@@ -64,9 +64,11 @@ struct page_slot {
     int32_t buckets_owned;  /* now */
     int32_t is_paused;      /* it begins no batches: somebody has paused the queue */
     int64_t started_us, batch_started_us;
-    uint64_t lua_bytes;         /* what its lua_State held after the last batch */
-    uint64_t deaths;            /* of this slot's processes, written by the master */
-    struct page_exit last_exit; /* of the process before this one, written by the master */
+    uint64_t lua_bytes; /* what its lua_State held after the last batch */
+    uint64_t deaths;    /* of this slot's processes, written by the master */
+    uint64_t restarts;  /* in its place, after deaths; written by the master */
+    struct page_exit
+        last_exit; /* of the process whose place this one took, written by the master */
     /* Written in turn; of a half-written id there is no fact. */
     struct page_sample samples[PAGE_SAMPLES];
     uint32_t next_sample;

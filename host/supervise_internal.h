@@ -21,6 +21,8 @@ struct place {
     int64_t start_at_us; /* not before */
     int64_t backoff_ms;
     int64_t started_us;
+    struct page_exit last_exit; /* of its last process */
+    uint64_t restarts;          /* after deaths */
 };
 
 struct master {

@@ -44,13 +44,13 @@ static void start_worker(struct master *master, struct place *place, int slot, b
 {
     struct page_slot *page_slot = &master->page->slots[slot];
     uint64_t deaths = page_slot->deaths;
-    struct page_exit last_exit = page_slot->last_exit;
     pid_t parent = getpid();
 
     memset(page_slot, 0, sizeof(*page_slot));
     page_slot->run.current = -1;
     page_slot->deaths = deaths;
-    page_slot->last_exit = last_exit;
+    page_slot->last_exit = place->last_exit;
+    page_slot->restarts = place->restarts;
     page_slot->generation = master->page->generation;
     page_slot->is_quarantine = is_quarantine;
     master->children[slot] = (struct child){.beat_us = clock_us()};
@@ -172,13 +172,13 @@ static void worker_ended(struct master *master, struct place *place, int slot, i
         (WIFEXITED(status) && in_turn); /* a worker that ends has laid its packets down */
     int64_t most_ms = is_blamed && in_turn ? BACKOFF_POISON_MS : BACKOFF_MAX_MS;
 
-    master->page->slots[slot].last_exit =
-        (struct page_exit){.at_us = clock_wall_us(),
-                           .stuck_ms = master->children[slot].killed_for_ms,
-                           .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
-                           .code = code};
+    place->last_exit = (struct page_exit){.at_us = clock_wall_us(),
+                                          .stuck_ms = master->children[slot].killed_for_ms,
+                                          .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+                                          .code = code};
     if (WIFSIGNALED(status) || is_blamed) {
         master->page->slots[slot].deaths++;
+        place->restarts++;
         log_warn("supervise",
                  "event=\"worker died\" slot=%d pid=%d signal=%d exit=%d stuck_ms=%lld", slot,
                  master->page->slots[slot].pid, WIFSIGNALED(status) ? WTERMSIG(status) : 0, code,

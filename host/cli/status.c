@@ -168,14 +168,16 @@ static json_t *worker_of(const struct page_slot *slot, json_t *names)
     int64_t now_us = clock_us();
     bool is_running = slot->lifecycle != 0;
 
-    return json_pack("{s:i, s:i, s:b, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:f}", "pid",
-                     (int)slot->pid, "generation", (int)slot->generation, "quarantine",
+    return json_pack("{s:i, s:i, s:b, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:f}",
+                     "pid", (int)slot->pid, "generation", (int)slot->generation, "quarantine",
                      (int)(slot->is_quarantine != 0), "phase",
                      phase < sizeof(phases) / sizeof(phases[0]) ? phases[phase] : "?", "lifecycle",
                      name_of(names, slot->lifecycle), "events", (json_int_t)slot->events, "found",
                      (json_int_t)slot->found, "new", (json_int_t)slot->new_facts, "conflicts",
                      (json_int_t)slot->conflicts, "deaths", (json_int_t)slot->deaths, "last_exit",
-                     figures_exit(&slot->last_exit), "lua_bytes", (json_int_t)slot->lua_bytes,
+                     figures_exit(&slot->last_exit), "rss_bytes",
+                     (json_int_t)process_resident(slot->pid), "seen_bytes",
+                     (json_int_t)slot->seen_bytes, "lua_bytes", (json_int_t)slot->lua_bytes,
                      "batch_s", is_running ? (double)(now_us - slot->batch_started_us) / 1e6 : 0.0);
 }
 

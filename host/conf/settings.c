@@ -151,7 +151,7 @@ const struct option options[] = {
     {"http.read_timeout", TIME(http.read_timeout_ms, 10, HOUR, "2s"), RELOAD,
      .help = "Longest statement of a read"},
     {"http.route_timeout", TIME(http.route_ms, 100, HOUR, "10s"), RELOAD,
-     .help = "Longest run of a Lua route"},
+     .help = "Longest run of a Lua route, or between two pieces of an answer that it streams"},
     {"http.route_memory", BYTES(http.route_bytes, 16 * MIB, TIB, "1GiB"), RELOAD,
      .help = "Memory that Lua may take in a route process; a route that wants more fails"},
     {"http.waiting_requests", COUNT(http.waiting_requests, 1, 1000000, "4096"), RELOAD,

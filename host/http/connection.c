@@ -437,6 +437,16 @@ void connection_new(struct http_listener *listener, h2o_socket_t *socket)
     h2o_socket_ssl_handshake(socket, connection->tls, NULL, on_handshake);
 }
 
+/*
+ * A write that is finished at once behind one that was not leaves the socket polled for writing; when it has room, and
+ * nobody writes, h2o's assertion ends the process. It looks at what is to be polled when reading changes; here nobody reads.
+ */
+void connection_written(struct connection *connection)
+{
+    if (connection->socket->_cb.read == NULL)
+        h2o_socket_read_stop(connection->socket);
+}
+
 void connection_break(struct connection *connection)
 {
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
@@ -451,7 +461,10 @@ void connection_cut(struct connection *connection)
     shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
 }
 
-/* Drops who takes nothing of an answer; a connection that says nothing at first does not keep others waiting. */
+/*
+ * Drops who takes nothing of an answer, but the front: it looks after its clients itself. A connection that says nothing at
+ * first does not keep others waiting.
+ */
 static void look_at(struct connection *connection, int64_t now_us)
 {
     struct http_server *server = connection->server;
@@ -462,7 +475,8 @@ static void look_at(struct connection *connection, int64_t now_us)
     if (!h2o_socket_is_writing(socket) || socket->bytes_written != connection->written_bytes) {
         connection->written_bytes = socket->bytes_written;
         connection->written_us = now_us;
-    } else if (now_us - connection->written_us > server->options.write_ms * 1000) {
+    } else if (!server->options.is_behind_front &&
+               now_us - connection->written_us > server->options.write_ms * 1000) {
         server->counts.dropped_writers++;
         connection->written_us = now_us;
         connection_break(connection);

@@ -76,6 +76,7 @@ static void on_more(h2o_generator_t *generator, h2o_req_t *req)
 
     (void)req;
     h2o_doublebuffer_consume(&forward->sending);
+    connection_written(forward->request->connection);
     if (forward->client != NULL && forward->reader != NULL) {
         h2o_socket_read_start(forward->client->sock, forward->reader);
         forward->reader = NULL;

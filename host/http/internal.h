@@ -145,7 +145,9 @@ void connections_sweep(void *context);               /* the server: drops who ta
 void connections_close_all(struct http_server *server);
 /* Ends a connection from outside: h2o notices when it reads or writes next. */
 void connection_cut(struct connection *connection);
-/* When h2o closes it, the client sees that the body is not whole. */
+/* A piece of an answer is gone, and the next may come later. */
+void connection_written(struct connection *connection);
+/* When h2o closes it, at once after this, the client sees that the body is not whole. */
 void connection_break(struct connection *connection);
 
 /* linger.c: reads what a refused client still sends, so that it gets to read the refusal. */

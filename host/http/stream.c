@@ -8,8 +8,9 @@ struct http_stream {
     struct http_request *request;
     const struct http_stream_calls *calls;
     void *context;
-    bool is_busy; /* a piece is on its way */
-    bool is_over; /* nothing goes out any more */
+    bool is_busy;    /* a piece is on its way */
+    bool is_over;    /* nothing goes out any more */
+    bool is_aborted; /* when the piece on its way is gone */
     struct buf piece;
     void (*released)(void *owner); /* of the shared piece on its way; NULL: none */
     void *owner;
@@ -34,6 +35,25 @@ static void on_gone(h2o_generator_t *generator, h2o_req_t *req)
     stream->is_over = true; /* the request ends at once */
 }
 
+/* h2o may let the request go within h2o_send when it has nothing to write, so the caller's turn is over first. */
+static void on_end_due(h2o_timeout_entry_t *entry)
+{
+    struct http_stream *stream = H2O_STRUCT_FROM_MEMBER(struct http_stream, end, entry);
+
+    if (stream->last == H2O_SEND_STATE_ERROR)
+        connection_break(stream->request->connection);
+    h2o_send(stream->request->req, NULL, 0, stream->last);
+}
+
+static void end(struct http_stream *stream, h2o_send_state_t state)
+{
+    struct http_server *server = stream->request->server;
+
+    stream->is_over = true;
+    stream->last = state;
+    h2o_timeout_link(server->loop, &server->context.zero_timeout, &stream->end);
+}
+
 static void on_more(h2o_generator_t *generator, h2o_req_t *req)
 {
     struct http_stream *stream = H2O_STRUCT_FROM_MEMBER(struct http_stream, generator, generator);
@@ -41,8 +61,11 @@ static void on_more(h2o_generator_t *generator, h2o_req_t *req)
     (void)req;
     stream->is_busy = false;
     stream->request->server->has_happened = true;
+    connection_written(stream->request->connection);
     release(stream);
-    if (!stream->is_over && stream->calls->more != NULL)
+    if (stream->is_aborted)
+        end(stream, H2O_SEND_STATE_ERROR);
+    else if (!stream->is_over && stream->calls->more != NULL)
         stream->calls->more(stream->context, stream);
 }
 
@@ -57,23 +80,6 @@ static void on_ended(void *context)
     stream->request->server->has_happened = true;
     if (stream->calls->closed != NULL)
         stream->calls->closed(stream->context);
-}
-
-/* h2o may let the request go within h2o_send when it has nothing to write, so the caller's turn is over first. */
-static void on_end_due(h2o_timeout_entry_t *entry)
-{
-    struct http_stream *stream = H2O_STRUCT_FROM_MEMBER(struct http_stream, end, entry);
-
-    h2o_send(stream->request->req, NULL, 0, stream->last);
-}
-
-static void end(struct http_stream *stream, h2o_send_state_t state)
-{
-    struct http_server *server = stream->request->server;
-
-    stream->is_over = true;
-    stream->last = state;
-    h2o_timeout_link(server->loop, &server->context.zero_timeout, &stream->end);
 }
 
 struct http_stream *http_stream_begin(struct http_request *request, int status,
@@ -148,13 +154,9 @@ void http_stream_send_shared(struct http_stream *stream, const void *data, size_
 
 void http_stream_abort(struct http_stream *stream)
 {
-    if (stream->is_over && !stream->is_busy)
+    if (stream->is_over)
         return;
-    connection_break(stream->request->connection);
-    if (stream->is_busy) {
-        stream->is_over = true;
-        connection_cut(stream->request->connection);
-    } else {
+    stream->is_over = stream->is_aborted = true;
+    if (!stream->is_busy)
         end(stream, H2O_SEND_STATE_ERROR);
-    }
 }

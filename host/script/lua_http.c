@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define HTTP_FIELD "accrete.http"
-#define REQUEST_CLASS "accrete.http.request"
 #define TURN_MS 250
 #define DRAIN_MS 2000
 #define ROOM_BYTES (4 << 20)
@@ -29,14 +28,9 @@ static struct lua_http *self(lua_State *L)
 
 /* Requests */
 
-struct handle {
-    struct http_request *request; /* NULL: answered */
-    unsigned serving;             /* of which server: a request dies with it */
-};
-
 struct http_request *lua_http_request(lua_State *L, int index)
 {
-    struct handle *handle = luaL_checkudata(L, index, REQUEST_CLASS);
+    struct lua_handle *handle = luaL_checkudata(L, index, LUA_HTTP_REQUEST_CLASS);
 
     if (handle->request == NULL || handle->serving != self(L)->serving)
         lua_raise_text(L, ACC_EINPUT, "the request was answered already");
@@ -125,8 +119,10 @@ static int l_add_header(lua_State *L)
 static struct http_request *take_request(lua_State *L)
 {
     struct http_request *request = lua_http_request(L, 1);
-    struct handle *handle = lua_touserdata(L, 1);
+    struct lua_handle *handle = lua_touserdata(L, 1);
 
+    if (handle->stream != NULL)
+        lua_raise_text(L, ACC_EINPUT, "the request is being answered already");
     handle->request = NULL;
     return request;
 }
@@ -152,6 +148,16 @@ static int l_answer_error(lua_State *L)
     const char *field = luaL_optstring(L, 5, NULL);
 
     http_answer_error(take_request(L), status, code, field, "%s", message);
+    return 0;
+}
+
+/* Nobody has the handle any more: a streamed answer that is not at its end never gets there. */
+static int l_forget(lua_State *L)
+{
+    const struct lua_handle *handle = lua_touserdata(L, 1);
+
+    if (handle->stream != NULL && handle->serving == self(L)->serving)
+        lua_http_cut(handle->stream);
     return 0;
 }
 
@@ -206,7 +212,7 @@ bool lua_http_call(struct lua_http *http, lua_CFunction function, void *what)
 struct arrival {
     struct http_request *request;
     struct router_match match;
-    struct handle *handle; /* NULL until Lua has it */
+    struct lua_handle *handle; /* NULL until Lua has it */
 };
 
 static int l_take(lua_State *L)
@@ -215,9 +221,10 @@ static int l_take(lua_State *L)
 
     lua_settop(L, 0);
     arrival->handle = lua_newuserdata(
-        L, sizeof(struct handle)); /* stays on the stack: we look at it afterwards */
-    *arrival->handle = (struct handle){arrival->request, self(L)->serving};
-    luaL_getmetatable(L, REQUEST_CLASS);
+        L, sizeof(struct lua_handle)); /* stays on the stack: we look at it afterwards */
+    *arrival->handle =
+        (struct lua_handle){.request = arrival->request, .serving = self(L)->serving};
+    luaL_getmetatable(L, LUA_HTTP_REQUEST_CLASS);
     lua_setmetatable(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, self(L)->take);
     lua_pushvalue(L, 1);
@@ -545,6 +552,13 @@ int luaopen_accrete_http_c(lua_State *L)
         {"add_header", l_add_header},
         {"answer", l_answer},
         {"answer_error", l_answer_error},
+        {"stream", lua_http_stream},
+        {"write", lua_http_write},
+        {"room", lua_http_room},
+        {"flush", lua_http_flush},
+        {"finish", lua_http_finish},
+        {"cut_off", lua_http_cut_off},
+        {"is_left", lua_http_is_left},
         {"add_route", l_add_route},
         {"is_app", l_is_app},
         {"is_reserved", l_is_reserved},
@@ -566,7 +580,10 @@ int luaopen_accrete_http_c(lua_State *L)
     };
     struct lua_http *http = lua_http_of(L);
 
-    luaL_newmetatable(L, REQUEST_CLASS);
+    luaL_newmetatable(L, LUA_HTTP_REQUEST_CLASS);
+    lua_pushlightuserdata(L, http);
+    lua_pushcclosure(L, l_forget, 1);
+    lua_setfield(L, -2, "__gc");
     lua_newtable(L);
     for (const luaL_Reg *f = functions; f->name != NULL; f++) {
         lua_pushlightuserdata(L, http);

@@ -1,6 +1,7 @@
 /*
  * accrete.http between Lua and the loop of an HTTP server: one of these for each lua_State that has required it.
- * lua_http.c has the server's side, lua_http_wait.c what a route waits for, lua_routes.c an app's routes.
+ * lua_http.c has the server's side, lua_http_stream.c answers in pieces, lua_http_wait.c what a route waits for, lua_routes.c an
+ * app's routes.
  */
 #pragma once
 
@@ -12,6 +13,7 @@
 #include <lua.h>
 
 struct lua_wake;
+struct lua_stream;
 
 /* Memory of a state: what it may take in all. */
 struct lua_memory {
@@ -64,6 +66,15 @@ void lua_http_end(struct lua_http *http);
  */
 bool lua_http_call(struct lua_http *http, lua_CFunction function, void *what);
 
+/* A request as Lua has it: a userdata of this class. */
+#define LUA_HTTP_REQUEST_CLASS "accrete.http.request"
+struct lua_handle {
+    struct http_request *request; /* NULL: answered */
+    struct lua_stream *stream;    /* NULL: the answer is not streamed, or it is at its end */
+    bool is_left;                 /* its client has left while it was streamed */
+    unsigned serving;             /* of which server: a request dies with it */
+};
+
 /* The request of the handle at index; raises when it was answered. */
 struct http_request *lua_http_request(lua_State *L, int index);
 
@@ -71,6 +82,20 @@ struct http_request *lua_http_request(lua_State *L, int index);
 int lua_http_describe(lua_State *L); /* (token, sql) -> types, columns */
 int lua_http_read(lua_State *L);     /* (token, sql, number, types, ...) -> rows */
 int lua_http_ingest(lua_State *L);   /* (token, handle, kind, format, body) -> answer */
+/* Wakes who waits with the token: with nothing, or err. */
+void lua_http_wake(struct lua_http *http, lua_Number token, const struct acc_error *err);
+
+/* lua_http_stream.c: bindings with a handle. Upvalue 1: struct lua_http. */
+int lua_http_stream(lua_State *L);  /* (handle, status, type): begins the answer */
+int lua_http_write(lua_State *L);   /* (handle, text) -> whether there is room for more */
+int lua_http_room(lua_State *L);    /* (token, handle): waits for it */
+int lua_http_flush(lua_State *L);   /* (handle): what is written goes out now */
+int lua_http_finish(lua_State *L);  /* (handle): the answer is whole */
+int lua_http_cut_off(lua_State *L); /* (handle): it is not, and its client shall see that */
+int lua_http_is_left(lua_State *L); /* (handle) -> whether its client has left */
+/* Cuts off an answer whose handle is no more. */
+void lua_http_cut(struct lua_stream *stream);
+
 /* lua_routes.c */
 int lua_http_identity(lua_State *L); /* (number of the kind, JSON) -> id */
 /* Wakes what stands in line; the loop's side of them. */

@@ -154,6 +154,8 @@ static int l_wake(lua_State *L)
         count = push_error(L, wake->err);
     else if (wake->ingest != NULL)
         count = push_ingest(L, &wake->ingest->answer);
+    else if (wake->res == NULL)
+        count = 0;
     else if (wake->is_description)
         count = push_description(L, wake->res);
     else {
@@ -195,6 +197,19 @@ static void come(struct lua_wake *wake)
     *http->last = wake;
     http->last = &wake->next;
     lua_http_wake_all(http);
+}
+
+void lua_http_wake(struct lua_http *http, lua_Number token, const struct acc_error *err)
+{
+    struct lua_wake *wake = acc_zalloc(sizeof(*wake));
+
+    wake->http = http;
+    wake->token = token;
+    if (err != NULL) {
+        wake->err = acc_alloc(sizeof(*err));
+        *wake->err = *err;
+    }
+    come(wake);
 }
 
 /* Reads */

@@ -71,6 +71,19 @@ function M.json(value, status, headers)
   return make("application/json", json.encode(present(value, 1)), status, headers)
 end
 
+--- An answer that is written while it is sent: produce(write) is called when the handler has returned, and each
+--- write(text) adds to the body. It waits while the client is behind, so that little is held however long the body is.
+--- Plain text unless a header says otherwise. Until the first write an error is answered as any other; after it the
+--- body is cut off, which the client sees.
+function M.stream(produce, status, headers)
+  if type(produce) ~= "function" then
+    errors.raise("input", "http.stream: wanted a function(write), got a %s", type(produce))
+  end
+  local answer = make("text/plain; charset=utf-8", nil, status, headers)
+  answer.produce = produce
+  return answer
+end
+
 --- Ends the handler with an error of that status: { "error": { code, message, request } }. code is for programs, the
 --- message for people; with more arguments it is a format.
 function M.error(status, code, message, ...)
@@ -98,13 +111,16 @@ local function answer_of(first, body, headers)
   check_status(first, 200, "a route's answer")
   if type(body) == "table" and getmetatable(body) ~= Answer then
     return M.json(body, first, headers)
+  elseif type(body) == "function" then
+    return M.stream(body, first, headers)
   elseif body ~= nil and type(body) ~= "string" then
     errors.raise("input", "a route's answer: wanted a text or a table as its body, got a %s", type(body))
   end
   return M.text(body or "", first, headers)
 end
 
-local function send(request, answer)
+--- Adds the headers of an answer; returns its content type.
+local function add_headers(request, answer)
   local kind = answer.type
   for name, value in pairs(answer.headers or {}) do
     name, value = tostring(name):lower(), tostring(value)
@@ -119,6 +135,11 @@ local function send(request, answer)
     end
   end
   check_status(answer.status, 200, "a route's answer")
+  return kind
+end
+
+local function send(request, answer)
+  local kind = add_headers(request, answer)
   if type(answer.body) ~= "string" then
     errors.raise("input", "a route's answer: wanted a text as its body, got a %s", type(answer.body))
   end
@@ -135,6 +156,17 @@ end
 local function answer_broken(request, err, trace)
   log_request("error", "a route failed", request, { error = tostring(err), trace = trace and trace:gsub("^\n*", "") })
   C.answer_error(request.handle, 500, "route_failed", "the route failed; the log tells why under this request's id")
+end
+
+--- A streamed answer that has begun can only be cut off.
+local function cut_off(request, caught)
+  local err = type(caught) == "table" and caught.err or caught
+  if not C.is_left(request.handle) then
+    log_request("error", "a route failed in the middle of its answer", request, {
+      error = tostring(err), trace = type(caught) == "table" and caught.trace and caught.trace:gsub("^\n*", "") or nil,
+    })
+    C.cut_off(request.handle)
+  end
 end
 
 local function answer_failure(request, caught)
@@ -174,23 +206,32 @@ end
 local function settle(request, is_alive, ok, ...)
   if is_alive and coroutine.status(request.thread) ~= "dead" then
     if request.token then
+      if request.has_begun then
+        C.flush(request.handle)
+      end
       return
     end
     ok = false
     is_alive = false
   elseif is_alive and ok then
     running[request] = nil
-    local sent, err = pcall(function(...)
-      send(request, answer_of(...))
-    end, ...)
+    if request.has_begun then
+      C.finish(request.handle)
+      return
+    end
+    local sent, err = pcall(send, request, (...))
     if not sent then
       answer_broken(request, err)
     end
     return
   end
   running[request] = nil
-  if not is_alive then
-    answer_broken(request, ok == false and "a route does not yield by itself: http.sleep and look-ups do" or ok)
+  local broken = not is_alive
+    and (ok == false and "a route does not yield by itself: http.sleep and look-ups do" or ok)
+  if request.has_begun then
+    cut_off(request, broken or (...))
+  elseif broken then
+    answer_broken(request, broken)
   else
     answer_failure(request, (...))
   end
@@ -204,7 +245,7 @@ local function resume(request, ...)
 end
 
 local function arm(at_ms)
-  if not armed_ms or at_ms < armed_ms then
+  if at_ms < (armed_ms or math.huge) then
     armed_ms = at_ms
     C.set_timer(math.max(0, at_ms - C.now()))
   end
@@ -269,6 +310,9 @@ local function tick()
     elseif not request.token then
       running[request] = nil
       pcall(answer_broken, request, "its coroutine was cut off") -- unless it was answered when that was
+    elseif request.has_begun then
+      running[request], waiting[request.token] = nil, nil
+      cut_off(request, ("nothing was written for %d ms"):format(C.limit_ms()))
     else
       running[request], waiting[request.token] = nil, nil
       log_request("warn", "a route took too long", request, { limit_ms = C.limit_ms() })
@@ -334,8 +378,49 @@ function request_class.__index(self, key)
   return value
 end
 
+--- Sends the head of a streamed answer, once.
+local function begin(request, answer)
+  if not request.has_begun then
+    local kind = add_headers(request, answer)
+    if answer.status == 204 or answer.status == 304 then
+      errors.raise("input", "a route's answer: %d has no body to be streamed", answer.status)
+    end
+    C.stream(request.handle, answer.status, kind)
+    request.has_begun = true
+  end
+end
+
+--- The limit of time is for what happens between two pieces; how long a client takes for one is the server's matter.
+local function stream(request, answer)
+  local function write(text)
+    if type(text) ~= "string" then
+      errors.raise("input", "write: wanted a text, got a %s", type(text))
+    elseif current ~= request then
+      errors.raise("input", "write: wanted this in the coroutine of the route that it was given to")
+    end
+    begin(request, answer)
+    if not C.write(request.handle, text) then
+      request.deadline_ms = math.huge
+      await(C.room, request.handle)
+    end
+    request.deadline_ms = C.now() + C.limit_ms()
+  end
+  if request.method ~= "HEAD" then
+    answer.produce(write)
+  end
+  begin(request, answer)
+end
+
+local function answer_to(handler, request)
+  local answer = answer_of(handler(request, database))
+  if answer.produce then
+    stream(request, answer)
+  end
+  return answer
+end
+
 local function body_of_thread(handler, request)
-  return xpcall(handler, trap, request, database)
+  return xpcall(answer_to, trap, handler, request)
 end
 
 --- C has found the route of a request; values are those of the pattern's parts.

@@ -203,33 +203,6 @@ gives a.connected true
 [ "$(answer 'a.connections.used >= 3 and a.bytes > 0 and a.wal_bytes > 0 and #a.tables > 10')" = true ] || fail "$(cat "$TMPDIR/answer")"
 ok
 
-check "a worker says why the one before it ended, and what its Lua holds"
-get /workers
-gives 'a[1].last_exit' null
-victim=$(answer 'a[1].pid')
-place=$(answer 'a[1].id')
-kill -KILL "$victim"
-row="(function() for _, w in ipairs(a) do if w.id == '$place' then return w end end end)()"
-has_followed()
-{
-    get /workers
-    [ "$(answer "($row or {}).pid ~= nil and $row.pid ~= $victim and $row.last_exit.text ~= nil")" = true ]
-}
-until_true has_followed
-gives "$row.last_exit.text" "killed by signal 9 (KILL)"
-gives "$row.last_exit.signal" 9
-gives "$row.restarts" 1
-[[ $(answer "$row.last_exit.at") == "$(date -u +%Y-%m-%d)"T*Z ]] || fail "ended at $(answer "$row.last_exit.at")"
-holds_lua()
-{
-    get /workers
-    [ "$(answer "(tonumber($row.lua_bytes) or 0) > 10000")" = true ]
-}
-until_true holds_lua
-same "last exit in accrete status" "$(status "(function() for _, w in ipairs(status.workers) do if w.last_exit.signal then return w.last_exit.signal end end end)()")" 9
-same "Lua of all workers in accrete status" "$(status "status.workers[1].lua_bytes > 10000 and status.workers[2].lua_bytes > 10000")" true
-ok
-
 check "series have equal lengths, marks, and names that are checked"
 has_points()
 {
@@ -292,6 +265,36 @@ marked()
     [ "$(answer 'a.marks[1] and a.marks[1].text')" = "generation 2" ]
 }
 until_true marked
+ok
+
+check "a worker says why the one before it ended, and what its Lua holds"
+are_two() # those of the generation before have gone
+{
+    get /workers
+    [ "$(answer '#a')" = 2 ]
+}
+until_true are_two
+same "how the first ones of a generation ended" "$(answer 'tostring(a[1].last_exit) .. " " .. tostring(a[2].last_exit)')" "null null"
+kill -KILL "$(answer 'a[1].pid')"
+row="(function() for _, w in ipairs(a) do if w.last_exit.text then return w end end end)()"
+has_followed()
+{
+    get /workers
+    [ "$(answer "#a == 2 and $row ~= nil")" = true ]
+}
+until_true has_followed
+gives "$row.last_exit.text" "killed by signal 9 (KILL)"
+gives "$row.last_exit.signal" 9
+gives "$row.restarts" 1
+[[ $(answer "$row.last_exit.at") == "$(date -u +%Y-%m-%d)"T*Z ]] || fail "ended at $(answer "$row.last_exit.at")"
+holds_lua()
+{
+    get /workers
+    [ "$(answer "(tonumber($row.lua_bytes) or 0) > 10000")" = true ]
+}
+until_true holds_lua
+same "last exit in accrete status" "$(status "(function() for _, w in ipairs(status.workers) do if w.last_exit.signal then return w.last_exit.signal end end end)()")" 9
+same "Lua of all workers in accrete status" "$(status "status.workers[1].lua_bytes > 10000 and status.workers[2].lua_bytes > 10000")" true
 ok
 
 check "figures survive the loss of their connection, with what they knew"

@@ -244,6 +244,8 @@ ask 200 GET "/facts/tree/$fact/events"
 ask 200 GET /lifecycles/tree_grows
 ask 200 GET '/wait?timeout_s=1'
 ask_when /workers 'a[1].state == "paused"'
+kill -KILL "$(answer 'a[1].pid')"
+ask_when /workers 'a[1].last_exit.signal == 9'
 ok
 
 check "facts come out, page by page and one by one"

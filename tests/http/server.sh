@@ -661,6 +661,21 @@ eval "exec $fd>&-"
 deadline_s=15 until_true is_figure connections 0
 ok
 
+check "how long a client may take for an answer is the front's matter"
+front=$pid front_out=$out front_told=$told front_port=$port
+serve listen=unix:"$TMPDIR/patient.sock" behind_front=1 write=200
+patient=$pid patient_out=$out patient_told=$told
+serve forward="$TMPDIR/patient.sock" write=30000
+connect
+say "$fd" "GET /via/stream/20000000 HTTP/1.1\r\n$H$C\r\n"
+sleep 1.5 # many times as long as the one behind would wait
+[ "$(timeout 20 cat <&"$fd" | tr -dc x | wc -c)" -ge 20000000 ] || fail "the rest never came"
+end_server
+pid=$patient out=$patient_out told=$patient_told
+end_server
+pid=$front out=$front_out told=$front_told port=$front_port url=http://127.0.0.1:$front_port
+ok
+
 check "who is behind is absent, dies, breaks off or is silent: a JSON error each time"
 ask "GET /via/sleep/900 HTTP/1.1\r\n$H$C\r\n"
 is_error 504 upstream_silent "$answer"

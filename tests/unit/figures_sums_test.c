@@ -98,7 +98,7 @@ static void what_events_raise_is_of_late_or_else_of_ever(void **state)
 static bool second_settles(struct figures *figures, int64_t *now_s, double done, double finds)
 {
     struct rates *rates = figures->rates;
-    struct decay decay = decay_of(1, (double)(*now_s - rates->run_began_us / 1000000 + 1));
+    struct decay decay = decay_of(1, (double)(*now_s + 1) - (double)rates->run_began_us / 1e6);
     const double throttles[3] = {0};
     double queued[3] = {1000};
     double work[3];

@@ -23,7 +23,7 @@ function Request:json() end
 ---@return string[]
 function Request:all(name) end
 
----@class accrete.http.Answer made by http.text and http.json
+---@class accrete.http.Answer made by http.text, http.json and http.stream
 
 --- The second argument of an app's handlers: a field for each kind, and queries. Reads run under the reader role, each
 --- in its own snapshot, at most http.read_timeout long; a request that waits lets others go on. No look-up has to be
@@ -105,8 +105,8 @@ function Kind:insert(fact) end
 ---@return accrete.http.Ingested
 function Kind:ingest(facts, format) end
 
---- Returns a text (text/plain), a table (JSON), an Answer, nothing (204), or status, body and headers. What it raises
---- is logged with its traceback and answered by 500.
+--- Returns a text (text/plain), a table (JSON), an Answer, nothing (204), or status, body and headers; a body may be a
+--- function, as http.stream takes it. What it raises is logged with its traceback and answered by 500.
 ---@alias accrete.http.Handler fun(req: accrete.http.Request, db: accrete.http.Database): any, any, table?
 
 ---@class accrete.http.RouteOptions
@@ -147,6 +147,16 @@ function M.text(text, status, headers) end
 ---@param headers? table<string, string>
 ---@return accrete.http.Answer
 function M.json(value, status, headers) end
+
+--- An answer that is written while it is sent: produce is called when the handler has returned, and each write(text)
+--- adds to the body. It waits while the client is behind, so that little is held however long the body is, and raises
+--- when the client has left. The limit of time is for what happens between two pieces. Until the first write an error
+--- is answered as any other; after it the body is cut off, which the client sees.
+---@param produce fun(write: fun(text: string))
+---@param status? integer 200
+---@param headers? table<string, string> content-type: text/plain unless given
+---@return accrete.http.Answer
+function M.stream(produce, status, headers) end
 
 --- Ends the handler: { "error": { code, message, request } }. With more arguments message is a format.
 ---@param status integer 400..599

@@ -85,7 +85,7 @@ describe("iteration", function()
   it("visits every member of tables of any shape", function()
     local seed = tonumber(os.getenv("SEED")) or os.time()
     math.randomseed(seed)
-    for round = 1, 30000 do
+    for round = 1, 10000 do
       local list, count, sum = some_table()
       local way, wanted = round % 6, count
       local got
