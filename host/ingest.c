@@ -244,13 +244,14 @@ static bool is_asked(const struct ingest *ingest, const struct ingest_side *side
     return side->counts[k] > 0 && (ingest->has_table == NULL || ingest->has_table[k]);
 }
 
-static bool ask_send(struct ingest *ingest, const struct ingest_side *side, struct acc_error *err)
+static bool ask_send(struct ingest *ingest, struct ingest_side *side, struct acc_error *err)
 {
     static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
     static struct pg_stmt commit = {.sql = "COMMIT"};
     const struct catalog *catalog = &ingest->program->catalog;
     bool ok = pg_send(ingest->pg, &begin, NULL, err);
 
+    side_gather(side);
     for (size_t k = 0; ok && k < catalog->count; k++) {
         if (is_asked(ingest, side, k))
             ok = facts_known_send(ingest->facts, ingest->pg, catalog->kinds[k], side->sorted[k],
@@ -270,6 +271,10 @@ static bool ask_read(struct ingest *ingest, struct ingest_side *side, struct acc
         if (is_asked(ingest, side, k))
             ok = side_take_known(side, catalog->kinds[k], ingest->facts, ingest->pg, err);
     }
+    if (ok)
+        side_fold(side);
+    if (ok && side->calls.seen != NULL)
+        side_take_seen(side);
     struct acc_error later;
     return pg_end(ingest->pg, ok ? err : &later) && ok;
 }
@@ -568,10 +573,9 @@ bool ingest_start(struct ingest *ingest, struct ingest_counts *counts,
     ingest->is_first = true;
     ingest->tries = 0;
     ingest->pause_until_us = 0;
-    if (calls->seen != NULL)
-        side_take_seen(side);
     if (ingest->pg != NULL)
         return go_on(ingest, err);
+    side_take_seen(side);
     side_committed(side);
     complete(ingest);
     counts->new_facts += side->done.new_facts;

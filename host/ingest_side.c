@@ -85,16 +85,21 @@ static void set_repeat(struct ingest_side *side, size_t k, struct acc_row *row, 
     side->contradictions[k] += differs;
 }
 
-/* Sorts count rows of a kind and takes the doubles out. */
-static void sort_kind(struct ingest_side *side, const struct kind *kind, size_t count)
+static void sort_kind(struct ingest_side *side, const struct kind *kind)
+{
+    if (side->counts[kind->index] > 0)
+        qsort(side->sorted[kind->index], side->counts[kind->index], sizeof(struct acc_row *),
+              by_id);
+}
+
+/* Takes the doubles out of the sorted rows of a kind. */
+static void fold_kind(struct ingest_side *side, const struct kind *kind)
 {
     size_t k = kind->index;
     struct acc_row **sorted = side->sorted[k];
     size_t kept = 0;
 
-    if (count > 0)
-        qsort(sorted, count, sizeof(struct acc_row *), by_id);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < side->counts[k]; i++) {
         struct acc_row *row = sorted[i];
 
         if (kept == 0 || id_compare(sorted[kept - 1]->id, row->id) != 0)
@@ -131,9 +136,54 @@ void side_sort(struct ingest_side *side)
                 ingest_identify(kind, row);
             side->sorted[k][i] = row;
         }
-        sort_kind(side, kind, rows->count);
+        side->counts[k] = rows->count;
+        sort_kind(side, kind);
     }
-    side->doubles = side_repeats(side);
+    side_fold(side);
+}
+
+void side_fold(struct ingest_side *side)
+{
+    int64_t before = side_repeats(side);
+
+    for (size_t k = 0; k < side->catalog->count; k++)
+        fold_kind(side, side->catalog->kinds[k]);
+    side->doubles = side_repeats(side) - before;
+}
+
+static void gather_row(struct ingest_side *side, size_t k, struct acc_row *row)
+{
+    row->flags = INGEST_PENDING;
+    side->sorted[k][side->counts[k]++] = row;
+}
+
+static void gather_kind(struct ingest_side *side, const struct kind *kind)
+{
+    size_t k = kind->index;
+
+    if (side->counts[k] == side->rows[k].count)
+        return; /* nothing was taken out since they were sorted */
+    side->counts[k] = 0;
+    for (uint32_t i = 0; i < side->rows[k].count; i++)
+        gather_row(side, k, rows_at(&side->rows[k], i));
+    sort_kind(side, kind);
+}
+
+void side_gather(struct ingest_side *side)
+{
+    const struct ingest_split *split = &side->split;
+    const struct catalog *catalog = side->catalog;
+
+    forget_counts(side);
+    for (size_t k = 0; !split->is_on && k < catalog->count; k++)
+        gather_kind(side, catalog->kinds[k]);
+    if (!split->is_on)
+        return;
+    memset(side->counts, 0, catalog->count * sizeof(*side->counts));
+    for (size_t i = split->now.from; i < split->now.to; i++)
+        gather_row(side, split->rows[i].kind->index, split->rows[i].row);
+    for (size_t k = 0; k < catalog->count; k++)
+        sort_kind(side, catalog->kinds[k]);
 }
 
 int64_t side_repeats(const struct ingest_side *side)
@@ -366,15 +416,6 @@ bool side_next_range(struct ingest_side *side)
     if (split->range_count == 0)
         return false;
     split->now = split->ranges[--split->range_count];
-    for (size_t i = split->now.from; i < split->now.to; i++) {
-        struct ingest_entry *entry = &split->rows[i];
-        size_t k = entry->kind->index;
-
-        entry->row->flags = INGEST_PENDING;
-        side->sorted[k][side->counts[k]++] = entry->row;
-    }
-    for (size_t k = 0; k < side->catalog->count; k++)
-        sort_kind(side, side->catalog->kinds[k], side->counts[k]);
     return true;
 }
 

@@ -46,8 +46,14 @@ void side_clear(struct ingest_side *side);
 /* Makes it empty, for rows to be gathered. */
 void side_reset(struct ingest_side *side);
 
-/* Ids for all rows; sorts them by kind, doubles taken out. */
+/* Ids for all rows; sorts them by kind, doubles taken out: held against the first of them. */
 void side_sort(struct ingest_side *side);
+/*
+ * Sorts those of the transaction anew, with their doubles: each is to be held against the fact that is there. When what is
+ * known is taken out of them, side_fold takes out the doubles that are left.
+ */
+void side_gather(struct ingest_side *side);
+void side_fold(struct ingest_side *side);
 int64_t side_repeats(const struct ingest_side *side); /* and contradictions, so far */
 /* Takes out what is known of a kind, which an earlier facts_known_send has asked about. */
 bool side_take_known(struct ingest_side *side, const struct kind *kind, struct facts *facts,
@@ -67,7 +73,7 @@ void side_committed(struct ingest_side *side);
  * cannot be the rows' fault.
  */
 bool side_narrow(struct ingest_side *side, const struct acc_error *why) ACC_MUST_CHECK;
-/* The next range, sorted, is to be written; false: there is none, nothing is left to insert. */
+/* The next range is to be written, from side_gather on; false: there is none, nothing is left to insert. */
 bool side_next_range(struct ingest_side *side);
 
 const char *side_message(const struct ingest_side *side, const struct kind *kind,

@@ -41,7 +41,7 @@ struct connection {
     struct http_chunks chunks;
     int64_t head_us;   /* when the head was whole */
     int64_t silent_us; /* when it was accepted, through its handshake, or answered last */
-    char *kept;      /* bytes behind the request that h2o has now; owned */
+    char *kept;        /* bytes behind the request that h2o has now; owned */
     size_t kept_at, kept_size;
     int64_t counted_bytes; /* of the server's body_bytes_now */
     size_t written_bytes;  /* handed to the socket at the last look */

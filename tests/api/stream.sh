@@ -139,7 +139,7 @@ ok
 
 check "topics and lifecycles that there are not are refused"
 refused 400 'did you mean "status"' GET "/stream?topics=statuss" ''
-refused 422 'no topic "lifecycle:nobody"' GET "/stream?topics=status,lifecycle:nobody" ''
+refused 422 'there is no lifecycle "nobody"' GET "/stream?topics=status,lifecycle:nobody" ''
 ok
 
 check "no more readers than http.streams, and a place is free again"

@@ -9,7 +9,9 @@
 #define LIARS                                                                                      \
     "SELECT count(*) FROM ingest i LEFT JOIN (SELECT b.ingest, count(*) FROM fact_edge f JOIN "    \
     "batch b ON b.id = f._batch GROUP BY 1) f ON f.ingest = i.id WHERE lines <> new + repeats + "  \
-    "refused OR new <> coalesce(f.count, 0)"
+    "refused OR new <> coalesce(f.count, 0) OR least(refused, 1000) <> "                           \
+    "jsonb_array_length(coalesce(errors, "                                                         \
+    "'[]'))"
 /* Batches that the facts do not agree with. */
 #define BATCHES                                                                                    \
     "SELECT count(*) FROM batch b LEFT JOIN (SELECT _batch, count(*) FROM fact_edge GROUP BY 1) "  \

@@ -85,6 +85,49 @@ static void a_fact_that_differs_is_refused_and_the_first_kept(void **state)
     desk_close(desk);
 }
 
+/* Facts of one id that come together are each held against the one that is there, not against the first of them. */
+static void a_fact_that_is_there_decides_over_those_that_come_together(void **state)
+{
+    struct database *database = *state;
+    struct desk *first = desk_open(database);
+
+    SEND(first, "{" EVERY ",\"n\":1}", .kind = "every");
+    settle(first);
+    desk_close(first);
+    for (int i = 0; i < 2; i++) { /* the second time it is asked first what is known */
+        struct desk *desk = desk_open(database);
+
+        if (i == 1) {
+            SEND(desk, "{" EVERY ",\"n\":1}", .kind = "every");
+            settle(desk);
+        }
+        size_t sent = desk->sent;
+        SEND(desk, "{" EVERY ",\"n\":2}", .kind = "every");
+        SEND(desk, "{" EVERY ",\"n\":2}", .kind = "every");
+        SEND(desk, "{" EVERY ",\"n\":1}", .kind = "every");
+        SEND(desk, "[{" EVERY ",\"n\":3},{" EVERY ",\"n\":1},{" EVERY ",\"n\":3}]",
+             .kind = "every");
+        settle(desk);
+        SEND(desk, "[{" EVERY ",\"n\":3},{" EVERY ",\"n\":1},{" EVERY ",\"n\":3}]", .kind = "every",
+             .is_check = true);
+        settle(desk);
+        assert_int_equal(desk->replies[sent].status, 409);
+        assert_int_equal(desk->replies[sent + 1].status, 409);
+        assert_int_equal(desk->replies[sent + 2].status, 200);
+        assert_int_equal(desk->replies[sent + 2].repeats, 1);
+        for (size_t r = sent + 3; r < sent + 5; r++) {
+            assert_int_equal(desk->replies[r].repeats, 1);
+            assert_int_equal(desk->replies[r].refused, 2);
+            assert_int_equal(desk->replies[r].errors[0].line, 1);
+            assert_int_equal(desk->replies[r].errors[1].line, 3);
+        }
+        desk_close(desk);
+    }
+    assert_int_equal(number_of(database, "SELECT sum(contradictions) FROM tally_kind"), 8);
+    assert_int_equal(number_of(database, "SELECT sum(repeats) FROM tally_kind"), 5);
+    assert_int_equal(number_of(database, "SELECT sum(new) FROM tally_kind"), 1);
+}
+
 static void what_is_no_fact_is_named(void **state)
 {
     static const struct {
@@ -375,6 +418,7 @@ int main(void)
         database_test(facts_sent_together_are_written_in_one_transaction),
         database_test(a_fact_that_is_there_is_a_repeat),
         database_test(a_fact_that_differs_is_refused_and_the_first_kept),
+        database_test(a_fact_that_is_there_decides_over_those_that_come_together),
         database_test(what_is_no_fact_is_named),
         database_test(bodies_of_every_format_are_read_and_what_is_refused_is_named),
         database_test(a_long_body_is_spread_over_transactions),

@@ -110,6 +110,47 @@ wait "${racers[@]}"
 same "taken, refused" "$(cat "$TMPDIR"/race.* | sort | uniq -c | awk '{ print $2 "=" $1 }' | paste -sd' ')" "200=1 409=9"
 ok
 
+check "of books of one title that come to two processes at once one is taken"
+stop_host
+new_app examples/fold
+serve --set http.routes=2
+for title in $(seq 40); do
+    for text in 1 2 2 3 4 5 6 7; do
+        echo "$title $text"
+    done
+done >"$TMPDIR/posts"
+xargs -P 8 -L 1 sh -c 'echo "$1 $2 $(curl -s -m 30 -o /dev/null -w "%{http_code}" "$0/add" -d "{\"title\": \"t$1\", \"body\": \"text $2\"}")"' "$address" \
+    <"$TMPDIR/posts" >"$TMPDIR/said"
+same "status of all" "$(cut -d' ' -f3 "$TMPDIR/said" | sort | uniq -c | awk '{ print $2 "=" $1 }' | paste -sd' ')" "200=40 409=280"
+same "titles taken once" "$(grep ' 200$' "$TMPDIR/said" | cut -d' ' -f1 | sort -u | wc -l)" 40
+same books "$(sql "SELECT count(*), count(DISTINCT title) FROM fact_book")" "40|40"
+while read -r title text _; do
+    same "the text of $title" "$(sql "SELECT body FROM fact_book WHERE title = 't$title'")" "text $text"
+done < <(grep ' 200$' "$TMPDIR/said")
+same "processes that were asked" "$(sql "SELECT count(DISTINCT e.pid) > 1 FROM epoch e WHERE e.role = 'ingest' AND EXISTS (SELECT FROM batch b JOIN fact_taken t ON t._batch = b.id WHERE b.id >> 32 = e.id)")" t
+ok
+
+check "a title whose book did not come as far is for the same text only"
+digest=$(printf 'a text.' | sha256sum | cut -c1-64)
+same "status of the title alone" "$(curl -s -o /dev/null -w '%{http_code}' "$address/facts/taken" -H 'content-type: application/json' -d "{\"title\": \"half\", \"digest\": \"$digest\"}")" 200
+for wanted in "409 another text." "200 a text." "409 a text."; do
+    same "status of ${wanted#* }" "$(curl -s -o /dev/null -w '%{http_code}' "$address/add" -d "{\"title\": \"half\", \"body\": \"${wanted#* }\"}")" "${wanted%% *}"
+done
+printf 'From a file.' >"$TMPDIR/file.txt"
+acc ingest --quiet book "$TMPDIR/file.txt"
+title=$(sql "SELECT title FROM fact_book WHERE body = 'From a file.'")
+same "status of the title of a file" "$(curl -s -o /dev/null -w '%{http_code}' "$address/add" -d "{\"title\": \"$title\", \"body\": \"x\"}")" 409
+ok
+
+check "the dump of several pages is that of one"
+acc queue pause --reason "a look at the dump" >/dev/null 2>&1
+seq 25000 | sed 's/.*/{"dims":"1,1","axes":"b&:1,c&:1","words":"a& b& c& d&"}/' | acc ingest --quiet ortho -
+get /dump >"$TMPDIR/dump"
+same lines "$(wc -l <"$TMPDIR/dump")" 25000
+acc lua "$app/dump.lua" >"$TMPDIR/own" 2>/dev/null
+cmp "$TMPDIR/dump" "$TMPDIR/own" || fail "/dump differs from dump.lua"
+ok
+
 check "nothing can be deleted"
 before=$(get /dump | sha256sum)
 curl -s -o /dev/null -X DELETE "$address/"

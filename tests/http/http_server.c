@@ -67,6 +67,8 @@ static const char *const routes[][2] = {
     {"GET", "/via/stream/{count}"},
     {"GET", "/via/sleep/{ms}"},
     {"GET", "/exit"},
+    {"GET", "/pauses/{count}"},
+    {"GET", "/abort_busy/{count}"},
 };
 
 static const char *pattern_at(const void *context, size_t index, const char **method)
@@ -119,6 +121,54 @@ static void answer_stream(struct http_request *request, long bytes, bool is_abor
 }
 
 static struct program program;
+
+/* A body of so many bytes, of 500 more in the turn after them, and of the last 500 after a pause. */
+struct pauses {
+    struct http_stream *stream;
+    struct http_timer *timer;
+    int pieces;
+};
+
+static void pauses_due(void *context)
+{
+    struct pauses *pauses = context;
+    char bytes[500];
+
+    memset(bytes, 'x', sizeof(bytes));
+    http_stream_send(pauses->stream, bytes, sizeof(bytes), pauses->pieces > 1);
+}
+
+static void pauses_more(void *context, struct http_stream *stream)
+{
+    struct pauses *pauses = context;
+
+    (void)stream;
+    http_timer_set(pauses->timer, ++pauses->pieces == 1 ? 0 : 400);
+}
+
+static void pauses_closed(void *context)
+{
+    struct pauses *pauses = context;
+
+    http_timer_free(pauses->timer);
+    free(pauses);
+}
+
+/* The first piece of count bytes; is_aborted: with it the stream breaks off, else it goes on as above. */
+static void answer_pauses(struct http_request *request, long count, bool is_aborted)
+{
+    static const struct http_stream_calls calls = {pauses_more, pauses_closed};
+    struct pauses *pauses = calloc(1, sizeof(*pauses));
+    char *bytes = malloc((size_t)count + 1);
+
+    memset(bytes, 'x', (size_t)count);
+    pauses->timer = http_timer_new(program.server, pauses_due, pauses);
+    pauses->stream = http_stream_begin(request, 200, "text/plain", &calls, pauses);
+    http_stream_send(pauses->stream, bytes, (size_t)count, false);
+    if (is_aborted)
+        http_stream_abort(pauses->stream);
+    free(bytes);
+}
 
 static void message_released(void *owner)
 {
@@ -256,6 +306,10 @@ static void handle(void *context, struct http_request *request)
         free(bytes);
     } else if (strcmp(pattern, "/stream/{count}") == 0)
         answer_stream(request, number_of(match.parts[0]), false);
+    else if (strcmp(pattern, "/pauses/{count}") == 0)
+        answer_pauses(request, number_of(match.parts[0]), false);
+    else if (strcmp(pattern, "/abort_busy/{count}") == 0)
+        answer_pauses(request, number_of(match.parts[0]), true);
     else if (strcmp(pattern, "/abort") == 0)
         answer_stream(request, 1000, true);
     else if (strcmp(pattern, "/events") == 0)

@@ -388,6 +388,31 @@ ok
 same "after all of that" "$(curl -s "$url/")" hello
 end_server
 
+check "a stream that pauses behind a slow reader, and one that breaks off with a piece under way, hurt nobody"
+serve write=60000
+for i in 1 2 3 4 5 6 7 8; do
+    connect
+    say "$fd" "GET /pauses/$((4000000 + i * 1111)) HTTP/1.1\r\n$H$C\r\n"
+    readers[i]=$fd
+done
+for i in 1 2 3 4 5 6 7 8; do
+    fd=${readers[i]}
+    [ "$({ head -c 3900000 && sleep 0.05 && cat; } <&"$fd" | tr -dc x | wc -c)" -ge $((4001000 + i * 1111)) ] || fail "the end never came"
+done
+for count in 10 100000 9000000; do
+    code=0
+    curl -s -m 20 -o "$TMPDIR/cut" "$url/abort_busy/$count" || code=$?
+    [ $code != 0 ] && [ $code != 28 ] || fail "a body of $count that broke off: curl ended with $code"
+done
+connect # its reader takes nothing, then leaves
+say "$fd" "GET /abort_busy/9000000 HTTP/1.1\r\n$H$C\r\n"
+deadline_s=10 until_true is_figure streams 1
+eval "exec $fd>&-"
+deadline_s=20 until_true is_figure connections 0
+same "afterwards" "$(curl -s "$url/")" hello
+end_server
+ok
+
 check "slow heads and bodies end with 408, idle connections in silence"
 serve request=400
 connect && idle=$fd

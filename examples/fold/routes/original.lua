@@ -2,10 +2,11 @@
 --- text. Not offered: GET / (here it leads to the pages) and DELETE / (a fact is for ever; accrete reset begins anew).
 local http = require("accrete.http")
 local ortho = require("ortho")
+local sha256 = require("accrete.text").sha256
 
-local adding = {} -- titles that a request of this process is about to take
-
---- A title may be used once, as in the original. The host itself would keep both books, since they differ.
+--- A title may be used once, as in the original. The host itself would keep both books, since they differ; so what
+--- decides is a fact whose title alone makes it unique. Of all who add one at once, in any number of processes, one is
+--- told that it is new, and the others that it is known or that it contradicts.
 http.post("/add", function(req, db)
   local book = req:json()
   if type(book) ~= "table" or type(book.title) ~= "string" or type(book.body) ~= "string" then
@@ -13,21 +14,23 @@ http.post("/add", function(req, db)
   elseif #book.title == 0 or #book.title > 256 then
     http.error(409, "bad_title", "wanted a title of 1..256 characters, got %d bytes", #book.title)
   end
-  local is_free = not adding[book.title]
-  if is_free then
-    adding[book.title] = true -- before the first wait: others come then
-    local ok, err = pcall(function()
-      is_free = db.book:where({ title = book.title }, { limit = 1 }):count() == 0
-      if is_free then
-        db.book:insert { title = book.title, body = book.body }
-      end
-    end)
-    adding[book.title] = nil
-    if not ok then
-      error(err, 0)
-    end
+  local function refuse()
+    http.error(409, "title_taken", "the title %q is taken", book.title)
   end
-  return is_free and book.title or http.error(409, "title_taken", "the title %q is taken", book.title)
+  if db.book:where({ title = book.title }, { limit = 1 }):count() > 0 then -- by a file, say
+    refuse()
+  end
+  local ok, err = pcall(db.taken.insert, db.taken, { title = book.title, digest = sha256(book.body) })
+  if not ok and err.status ~= 409 then
+    error(err, 0)
+  elseif not ok then -- for another text
+    refuse()
+  end
+  -- Known, and no such book: who has taken the title did not come as far as this, or is no further.
+  if db.book:insert { title = book.title, body = book.body } == "repeat" then
+    refuse()
+  end
+  return book.title
 end)
 
 local function count_of(kind)
