@@ -160,6 +160,8 @@ enum figures_state figures_state_of(const struct figures *figures, const struct 
 struct worker_counts {
     int alive, want, old;
 };
+/* Whether a worker of this host runs another generation than the current one, of the host or of the database. */
+bool figures_is_old(const struct figures *figures, const struct page_slot *slot);
 void figures_workers(const struct figures *figures, struct worker_counts *counts);
 
 /* figures_json.c: numbers as documents show them, four digits; null for NAN. Documents are new references. */

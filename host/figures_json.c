@@ -278,7 +278,7 @@ static json_t *local_worker(const struct figures *figures, size_t number, const 
     static int64_t heard_us[PAGE_SLOTS];
     const struct page_slot *slot = &figures->page->slots[number];
     int64_t now_us = clock_us();
-    bool is_old = slot->generation != figures->page->generation;
+    bool is_old = figures_is_old(figures, slot);
     char id[80];
 
     if (beats[number] != slot->run.beat || heard_us[number] < slot->started_us) {

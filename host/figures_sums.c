@@ -211,6 +211,12 @@ enum figures_state figures_state_of(const struct figures *figures, const struct 
     return totals->facts > 0 ? STATE_FIXPOINT : STATE_EMPTY;
 }
 
+bool figures_is_old(const struct figures *figures, const struct page_slot *slot)
+{
+    return slot->generation != figures->page->generation ||
+           slot->generation < figures->reading.generation; /* another host is ahead */
+}
+
 void figures_workers(const struct figures *figures, struct worker_counts *counts)
 {
     const struct page *page = figures->page;
@@ -221,6 +227,6 @@ void figures_workers(const struct figures *figures, struct worker_counts *counts
         if (slot->pid == 0 || slot->is_quarantine != 0)
             continue;
         counts->alive++;
-        counts->old += slot->generation != page->generation;
+        counts->old += figures_is_old(figures, slot);
     }
 }

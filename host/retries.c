@@ -10,7 +10,10 @@ bool retries_add(struct pg *pg, int64_t audit_id, int64_t count, struct acc_erro
                  &args, err);
 }
 
-#define HAS_ENDED "NOT EXISTS (SELECT FROM parked p WHERE p.retry = r.audit)"
+/* Events of a lifecycle that was removed wait for its return, which may never come. */
+#define HAS_ENDED                                                                                  \
+    "NOT EXISTS (SELECT FROM parked p JOIN lifecycle l ON l.id = p.lifecycle AND l.active "        \
+    "WHERE p.retry = r.audit)"
 
 bool retries_write(struct pg *pg, struct acc_error *err)
 {
@@ -18,17 +21,20 @@ bool retries_write(struct pg *pg, struct acc_error *err)
         "WITH ended AS (DELETE FROM retry r WHERE " HAS_ENDED
         " RETURNING r.audit, r.queued, r.taken), "
         "again AS (SELECT e.audit, e.queued - e.taken - count(p.fact) AS done, e.taken, "
-        "count(*) FILTER (WHERE p.state = 'dead') AS dead, "
-        "count(*) FILTER (WHERE p.state IN ('delayed', 'queued')) AS delayed, "
-        "count(*) FILTER (WHERE p.state = 'discarded') AS discarded "
-        "FROM ended e LEFT JOIN parked p ON p.retry = -e.audit "
+        "count(*) FILTER (WHERE p.state = 'dead' AND p.retry < 0) AS dead, "
+        "count(*) FILTER (WHERE p.state IN ('delayed', 'queued') AND p.retry < 0) AS delayed, "
+        "count(*) FILTER (WHERE p.state = 'discarded' AND p.retry < 0) AS discarded, "
+        "count(*) FILTER (WHERE p.retry > 0) AS removed "
+        "FROM ended e LEFT JOIN parked p ON p.retry IN (e.audit, -e.audit) "
         "GROUP BY e.audit, e.queued, e.taken) "
         "UPDATE audit a SET result = a.result || '; ' || concat_ws(', ', "
         "CASE WHEN g.done > 0 THEN g.done || ' done' END, "
         "CASE WHEN g.dead > 0 THEN g.dead || ' dead again' END, "
         "CASE WHEN g.delayed > 0 THEN g.delayed || ' delayed again' END, "
         "CASE WHEN g.discarded > 0 THEN g.discarded || ' discarded' END, "
-        "CASE WHEN g.taken > 0 THEN g.taken || ' retried again' END) || ' after ' || "
+        "CASE WHEN g.taken > 0 THEN g.taken || ' retried again' END, "
+        "CASE WHEN g.removed > 0 THEN g.removed || ' left of a lifecycle that was removed' END) || "
+        "' after ' || "
         "CASE WHEN t.s < 10 THEN round(t.s, 1) || ' s' WHEN t.s < 120 THEN round(t.s) || ' s' "
         "WHEN t.s < 7200 THEN round(t.s / 60) || ' min' ELSE round(t.s / 3600, 1) || ' h' END "
         "FROM again g JOIN audit b ON b.id = g.audit, "

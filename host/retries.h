@@ -5,7 +5,7 @@
  * An event that is tried again carries the audit's number in parked.retry until it ends. Done, its row goes; failed or discarded,
  * the number turns negative; tried again by a person once more, it carries the new number, and the old retry notes that it was
  * taken. So a retry has ended when no row carries its number, which one look at an index shows, and those that are
- * not there any more are done. Nothing is counted while batches run, however many events there are, and the death of a worker
+ * not there any more are done. Events of a lifecycle that was removed do not hold it up: they are told apart. Nothing is counted while batches run, however many events there are, and the death of a worker
  * cannot lose count. The table retry has a row for each that has not ended.
  *
  * Workers look: as they begin and end, and between, those that took up parked events until no retry is open.

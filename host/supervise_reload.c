@@ -75,7 +75,7 @@ void supervise_reload(struct master *master)
         return;
     }
     master->has_before = true;
-    start_prepare(master, true);
+    start_prepare(master, master->options->embedded);
 }
 
 /* Ends what start_reload began: the new settings stay, or the old ones come back. */

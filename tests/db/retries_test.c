@@ -94,6 +94,20 @@ static void events_that_are_retried_again_count_with_the_later_retry(void **stat
     result_is(database, first, "5 queued; 3 done, 2 retried again after T");
 }
 
+static void events_of_a_removed_lifecycle_hold_no_retry_up(void **state)
+{
+    struct database *database = *state;
+
+    run_sql(&database->pg[0], EVENTS);
+    int64_t retry = act(database, "dead", true, 5);
+    run_sql(&database->pg[0], DONE("[12]"));
+    run_sql(&database->pg[0], FAILS("3", "dead"));
+    run_sql(&database->pg[0], "UPDATE lifecycle SET active = false");
+    assert_false(settle(database));
+    result_is(database, retry,
+              "5 queued; 2 done, 1 dead again, 2 left of a lifecycle that was removed after T");
+}
+
 static void a_discard_may_be_the_end_of_a_retry(void **state)
 {
     struct database *database = *state;
@@ -161,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         database_test(a_retry_has_ended_when_the_last_of_its_events_has),
         database_test(events_that_are_retried_again_count_with_the_later_retry),
+        database_test(events_of_a_removed_lifecycle_hold_no_retry_up),
         database_test(a_discard_may_be_the_end_of_a_retry),
         database_test(a_retry_of_nothing_or_of_others_than_meant_leaves_none_open),
         database_test(of_workers_who_see_the_end_at_once_one_writes_it),

@@ -112,13 +112,28 @@ for round in 1 2 3; do
 done
 ok
 
-check "accrete reload makes other modules current, from any machine"
-app=${machines[0]}
-settings+=(--set "data.dir=$app/data" --set "data.run_dir=$app/run")
+check "accrete reload where workers are lent joins too: older modules bring nobody back"
+new_app
+write_app
+start_host
+first=$app
+first_host=$host
+first_settings=("${settings[@]}")
+other_machine lent
+lent=$app
 start_workers
-sed -i s/1000/3000/ "$app/lifecycles/marks.lua"
-acc reload >/dev/null 2>&1 || fail "reload ended with $?"
+sed -i s/1000/3000/ "$first/lifecycles/marks.lua"
+app=$first "$ACCRETE" reload --app "$first" "${first_settings[@]}" >/dev/null 2>&1 || fail "reload of the host ended with $?"
 same generations "$(sql "SELECT count(*) FROM generation")" 2
+acc reload >"$TMPDIR/said" 2>&1 && fail "the older modules were taken"
+grep -qF "lifecycles/marks.lua differs" "$TMPDIR/said" || fail "it says $(cat "$TMPDIR/said")"
+same "generations after the older modules" "$(sql "SELECT count(*) FROM generation")" 2
+cp "$first/lifecycles/marks.lua" "$lent/lifecycles/marks.lua"
+acc reload >"$TMPDIR/said" 2>&1 || fail "reload ended with $?: $(cat "$TMPDIR/said")"
+same "generations after joining" "$(sql "SELECT count(*) FROM generation")" 2
+same "generation of the lent workers" "$(status "status.workers[1].generation")" 2
+stop_host
+host=$first_host app=$first
 stop_host
 ok
 finish
