@@ -204,8 +204,7 @@ static char *legible(const char *text, size_t most)
     char *copy = acc_alloc(size + 1);
     memcpy(copy, text, size);
     copy[size] = '\0';
-    for (size_t at = 0; (at += utf8_valid_prefix(copy + at, size - at)) < size;)
-        copy[at] = '?';
+    utf8_mend(copy, size);
     return copy;
 }
 

@@ -101,6 +101,7 @@ struct batch {
      * are not asked for any more but inserted; one that is there fails the transaction, and its
      * next try asks again.
      */
+    bool has_rivals[CATALOG_KINDS_MAX]; /* candidates of one id contradict each other */
     uint32_t unknown_streak[CATALOG_KINDS_MAX];
     bool is_unasked; /* some candidates of the transaction under way were not asked for */
 };

@@ -1,6 +1,7 @@
 #include "bench_child.h"
 
 #include "base/log.h"
+#include "base/utf8.h"
 #include "explorer.h"
 #include "schema.h"
 
@@ -34,6 +35,17 @@ void bench_say_begin(struct bench_place *place, const char *part)
     say(place->fd, json_pack("{s:s}", "begin", part));
 }
 
+/* Words of an app's code as JSON: their first line, a question mark for each byte that is no UTF-8. */
+static json_t *words(const char *text)
+{
+    char *line = acc_format("%.*s", (int)strcspn(text, "\n"), text);
+
+    utf8_mend(line, strlen(line));
+    json_t *value = json_string(line);
+    free(line);
+    return value;
+}
+
 /* Thousandths are plenty. */
 static json_t *rounded(double value)
 {
@@ -46,10 +58,10 @@ void bench_say(struct bench_place *place, const char *part, const struct bench_f
     bool has = figures != NULL && figures->ns >= 0;
 
     say(place->fd,
-        json_pack("{s:s, s:o, s:o, s:i, s:I, s:s, s:b}", "part", part, "ns",
+        json_pack("{s:s, s:o, s:o, s:i, s:I, s:o, s:b}", "part", part, "ns",
                   has ? rounded(figures->ns) : json_null(), "ci_ns",
                   has ? rounded(figures->ci_ns) : json_null(), "runs", has ? figures->runs : 0,
-                  "samples", (json_int_t)samples, "note", note, "is_failed", is_failed));
+                  "samples", (json_int_t)samples, "note", words(note), "is_failed", is_failed));
 }
 
 static void on_begin(void *context, const char *part)
@@ -247,7 +259,8 @@ void bench_child(void *context, int fd)
     struct acc_error err = {0};
 
     log_setup(LOG_ERROR, false); /* samples that raise are told in the results */
-    place.way = (struct bench_way){.runs = job->order->runs, .part_ms = job->limit_ms / PART_SHARE};
+    place.way = (struct bench_way){
+        .runs = job->runs, .part_ms = job->limit_ms * job->runs / job->order->runs / PART_SHARE};
     if (!run(&place, &err))
-        say(fd, json_pack("{s:s}", "failure", err.text));
+        say(fd, json_pack("{s:o}", "failure", words(err.text)));
 }

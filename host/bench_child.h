@@ -9,6 +9,7 @@
 struct bench_job {
     const struct bench_order *order;
     const char *lifecycle;
+    int runs; /* of each part */
     int64_t limit_ms;
 };
 

@@ -75,15 +75,22 @@ struct change {
     struct pg_args args;
     struct audit audit;
     int64_t *audit_id;
+    bool may_be_idle; /* a statement that changes no row is no change, and is not written down */
 };
 
 static bool run(struct pg *pg, void *context, struct acc_error *err)
 {
     struct change *change = context;
 
-    return pg_do(pg, change->sql, &change->args, err) &&
-           audit_add(pg, &change->audit, change->audit_id, err) &&
-           pg_do(pg, "SELECT pg_notify(current_schema(), '" CONTROL_NOTE "')", NULL, err);
+    PGresult *res = pg_exec(pg, change->sql, &change->args, err);
+    if (res == NULL)
+        return false;
+    bool is_idle = change->may_be_idle && strcmp(PQcmdTuples(res), "0") == 0;
+    PQclear(res);
+    *change->audit_id = 0;
+    return is_idle ||
+           (audit_add(pg, &change->audit, change->audit_id, err) &&
+            pg_do(pg, "SELECT pg_notify(current_schema(), '" CONTROL_NOTE "')", NULL, err));
 }
 
 bool control_pause(struct pg *pg, bool is_paused, const struct control_act *act, int64_t *audit_id,
@@ -102,6 +109,7 @@ bool control_pause(struct pg *pg, bool is_paused, const struct control_act *act,
                   .result = is_paused ? "no new batches" : "batches again"}};
 
     change.audit_id = audit_id;
+    change.may_be_idle = !is_paused;
     if (is_paused) {
         pg_text(&change.args, who);
         pg_text(&change.args, act->reason);

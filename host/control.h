@@ -41,7 +41,10 @@ struct control_act {
     const char *who;    /* NULL: the user and machine of this process */
     const char *reason; /* wanted */
 };
-/* Pauses or resumes. *audit_id is the number of its row. It may be so already: then who and why are the new ones. */
+/*
+ * Pauses or resumes. *audit_id is the number of its row. What is paused already has who and why anew; what is not paused
+ * cannot be resumed: nothing is written down, and *audit_id is 0.
+ */
 bool control_pause(struct pg *pg, bool is_paused, const struct control_act *act, int64_t *audit_id,
                    struct acc_error *err) ACC_MUST_CHECK;
 /* Sets the throttle of a lifecycle, 0: the module's holds again. ACC_EINPUT: no such lifecycle, or no such rate. */

@@ -99,10 +99,11 @@ static json_t *notices(const struct figures *figures, const struct totals *total
                workers.old, workers.alive);
     if (totals->orphaned > 0)
         notice(list, "warning", "/ui/events?state=ready",
-               "%" PRId64 " events are of lifecycles that were removed", totals->orphaned);
+               "%" PRId64 " %s of lifecycles that were removed", totals->orphaned,
+               totals->orphaned == 1 ? "event is" : "events are");
     if (totals->contradictions > 0)
-        notice(list, "warning", "/ui/facts", "%" PRId64 " facts came again with other values",
-               totals->contradictions);
+        notice(list, "warning", "/ui/facts", "%" PRId64 " %s came again with other values",
+               totals->contradictions, totals->contradictions == 1 ? "fact" : "facts");
     add_throttled(figures, list);
     return list;
 }

@@ -295,17 +295,28 @@ static json_t *audit_row(const PGresult *res, int r)
     return row;
 }
 
-/* What becomes of a retry or a benchmark is told later: so long the row is looked at again. */
+/* Whether more is told later of a row whose result is this now: of a retry of something and of a benchmark that runs. */
+static bool is_open(const char *act, const char *result)
+{
+    return strcmp(act, "bench") == 0
+               ? strcmp(result, "running") == 0
+               : strcmp(act, "queue retry") == 0 && strncmp(result, "0 ", 2) != 0 &&
+                     strchr(result, ';') == NULL;
+}
+
+/* Such a row is looked at again until more is told. Of too many the oldest are not: their numbers come first. */
 static void await(struct figures *figures, const PGresult *res, int r)
 {
-    const char *act = pg_get_text(res, r, 3);
+    json_t *awaited = figures->said->awaited;
+    const char *result = pg_get_text(res, r, 6);
     char number[24];
 
-    if ((strcmp(act, "queue retry") != 0 && strcmp(act, "bench") != 0) ||
-        json_object_size(figures->said->awaited) >= AWAITED_MOST)
+    if (!is_open(pg_get_text(res, r, 3), result))
         return;
+    if (json_object_size(awaited) == AWAITED_MOST)
+        json_object_del(awaited, json_object_iter_key(json_object_iter(awaited)));
     snprintf(number, sizeof(number), "%" PRId64, pg_get_int8(res, r, 0));
-    json_object_set_new(figures->said->awaited, number, json_string(pg_get_text(res, r, 6)));
+    json_object_set_new(awaited, number, json_string(result));
 }
 
 /* Rows whose result has come since they were said. */

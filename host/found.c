@@ -107,15 +107,14 @@ static void contradict(struct batch *batch, const struct kind *kind, const struc
 }
 
 /*
- * Collects what the filter does not know, sorted and without doubles. false: an event failed,
- * settle again.
+ * Collects what the filter does not know, sorted and without doubles. Doubles that contradict each
+ * other stay: the stored fact decides between them, if there is one.
  */
-static bool collect(struct batch *batch, const struct kind *kind)
+static void collect(struct batch *batch, const struct kind *kind)
 {
     struct acc_rows *finds = &batch->finds[kind->index];
     size_t k = kind->index;
     size_t count = 0;
-    bool is_clean = true;
 
     if (batch->candidate_capacity[k] < finds->count) {
         batch->candidate_capacity[k] = finds->count + finds->count / 2;
@@ -144,20 +143,41 @@ static bool collect(struct batch *batch, const struct kind *kind)
     }
     sort_rows(batch->candidates[k], count);
     size_t kept = 0;
+    batch->has_rivals[k] = false;
     for (size_t i = 0; i < count; i++) {
         struct acc_row *row = batch->candidates[k][i];
         if (kept > 0 && id_compare(batch->candidates[k][kept - 1]->id, row->id) == 0) {
-            batch->found_counts[k].repeats++;
-            if (kind->other_mask != 0 &&
-                !rows_equal(kind, batch->candidates[k][kept - 1], row, kind->other_mask)) {
-                contradict(batch, kind, row);
-                is_clean = false;
+            if (kind->other_mask == 0 ||
+                rows_equal(kind, batch->candidates[k][kept - 1], row, kind->other_mask)) {
+                batch->found_counts[k].repeats++;
+                continue;
             }
-            continue;
+            batch->has_rivals[k] = true;
         }
         batch->candidates[k][kept++] = row;
     }
     batch->candidate_count[k] = kept;
+}
+
+/* Of candidates of one id, none of which is stored, the first stays. false: an event failed. */
+static bool fold_rivals(struct batch *batch, const struct kind *kind)
+{
+    struct acc_row **rows = batch->candidates[kind->index];
+    size_t kept = 0;
+    bool is_clean = true;
+
+    for (size_t i = 0; i < batch->candidate_count[kind->index]; i++) {
+        if (kept == 0 || id_compare(rows[kept - 1]->id, rows[i]->id) != 0) {
+            rows[kept++] = rows[i];
+            continue;
+        }
+        batch->found_counts[kind->index].repeats++;
+        if (!rows_equal(kind, rows[kept - 1], rows[i], kind->other_mask)) {
+            contradict(batch, kind, rows[i]);
+            is_clean = false;
+        }
+    }
+    batch->candidate_count[kind->index] = kept;
     return is_clean;
 }
 
@@ -213,7 +233,7 @@ static bool should_ask(struct batch *batch, size_t kind)
 {
     if (batch->candidate_count[kind] == 0)
         return false;
-    if (batch->unknown_streak[kind] < STREAK)
+    if (batch->unknown_streak[kind] < STREAK || batch->has_rivals[kind])
         return true;
     batch->is_unasked = true;
     return false;
@@ -277,10 +297,13 @@ bool found_settle(struct batch *batch, struct acc_error *err)
         for (size_t i = 0; i < catalog->count; i++) {
             batch->found_counts[i].repeats = 0;
             batch->found_counts[i].fresh = 0;
-            is_clean &= collect(batch, catalog->kinds[i]);
+            collect(batch, catalog->kinds[i]);
         }
         if (!ask_known(batch, &is_clean, err))
             return false;
+        /* In a round of its own: what contradicts a stored fact is not the first of anything. */
+        for (size_t i = 0; is_clean && i < catalog->count; i++)
+            is_clean = !batch->has_rivals[i] || fold_rivals(batch, catalog->kinds[i]);
     } while (!is_clean); /* each round fails at least one event */
     for (size_t i = 0; i < catalog->count; i++)
         batch->found_counts[i].fresh = (int64_t)batch->candidate_count[i];

@@ -2,6 +2,16 @@
 
 #include <string.h>
 
+bool lifecycle_name_check(const char *what, const char *name, struct acc_error *err)
+{
+    if (!name_check(what, name, err))
+        return false;
+    return strcmp(name, LIFECYCLE_HOST) != 0 ||
+           acc_fail(err, ACC_EINPUT,
+                    "%s: \"%s\" names the host's own parts in benchmarks, choose another name",
+                    what, name);
+}
+
 struct lifecycle *program_find(const struct program *program, const char *name)
 {
     for (size_t i = 0; i < program->lifecycle_count; i++) {

@@ -12,6 +12,7 @@
 #define LIFECYCLES_MAX 1024 /* in one app */
 #define LIFECYCLE_FINDS_MAX 32
 #define LIFECYCLE_FRIENDS_MAX 32
+#define LIFECYCLE_HOST "host" /* no lifecycle's name: the host is called so among them */
 
 struct acc_row;
 struct batch;
@@ -74,6 +75,9 @@ struct program {
     char *files;        /* each of them, sorted in its folder: a line "kinds/edge.lua SHA-256" */
     int32_t generation; /* 0 until registered */
 };
+
+/* name_check, and refuses LIFECYCLE_HOST. */
+bool lifecycle_name_check(const char *what, const char *name, struct acc_error *err) ACC_MUST_CHECK;
 
 struct lifecycle *program_find(const struct program *program, const char *name); /* NULL: none */
 struct lifecycle *program_by_id(const struct program *program, int16_t id);      /* NULL: none */

@@ -196,8 +196,8 @@ static bool change(struct pg *pg, void *context, struct acc_error *err)
         return false;
     long long count = *change->count;
     if (act->expect >= 0 && count != act->expect)
-        return acc_fail(err, ACC_EINPUT, "expected %lld events, found %lld: nothing was changed",
-                        (long long)act->expect, count);
+        return acc_fail(err, ACC_EINPUT, "expected %lld event%s, found %lld: nothing was changed",
+                        (long long)act->expect, act->expect == 1 ? "" : "s", count);
     snprintf(result, sizeof(result),
              act->is_retry ? "%lld queued"
              : count == 1  ? "%lld event"

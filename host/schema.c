@@ -27,21 +27,15 @@ static bool run_step(struct pg *pg, const struct schema_step *step, struct acc_e
     return acc_fail_prefix(err, "%s", step->why);
 }
 
-static bool apply(struct pg *pg, const char *schema, const struct program *program,
-                  const struct settings *settings, struct acc_error *err)
+static bool run_plan(struct pg *pg, struct schema_plan *plan, struct acc_error *err)
 {
-    struct schema_plan plan;
-    bool ok = schema_plan_make(&plan, pg, schema, program, settings, err);
+    bool ok = plan->refusal_count == 0 || acc_fail(err, ACC_EINPUT, "%s", plan->refusals[0]);
 
-    if (!ok)
-        return false;
-    if (plan.refusal_count > 0)
-        ok = acc_fail(err, ACC_EINPUT, "%s", plan.refusals[0]);
-    for (size_t i = 0; ok && i < plan.count; i++)
-        ok = run_step(pg, &plan.steps[i], err);
-    for (size_t i = 0; ok && i < plan.note_count; i++)
-        log_info("schema", "event=note text=%s", log_quote(plan.notes[i]));
-    schema_plan_clear(&plan);
+    for (size_t i = 0; ok && i < plan->count; i++)
+        ok = run_step(pg, &plan->steps[i], err);
+    for (size_t i = 0; ok && i < plan->note_count; i++)
+        log_info("schema", "event=note text=%s", log_quote(plan->notes[i]));
+    schema_plan_clear(plan);
     return ok;
 }
 
@@ -79,18 +73,36 @@ static bool lock(struct pg *pg, const char *schema, struct acc_error *err)
     return ok;
 }
 
-bool schema_apply(struct pg *pg, const char *schema, const struct program *program,
-                  const struct settings *settings, struct acc_error *err)
+/* The opposite of lock; ok is what came of the work, whose error stays. */
+static bool unlock(struct pg *pg, bool ok, struct acc_error *err)
 {
     struct acc_error later;
 
-    bool ok = lock(pg, schema, err) && apply(pg, schema, program, settings, err);
-    if (!pg_do(pg,
-               "SELECT pg_advisory_unlock_all(); SET default_transaction_isolation = serializable; "
-               "RESET statement_timeout",
-               NULL, ok ? err : &later))
-        return false;
-    return ok;
+    return pg_do(pg,
+                 "SELECT pg_advisory_unlock_all(); SET default_transaction_isolation = "
+                 "serializable; RESET statement_timeout",
+                 NULL, ok ? err : &later) &&
+           ok;
+}
+
+bool schema_apply(struct pg *pg, const char *schema, const struct program *program,
+                  const struct settings *settings, struct acc_error *err)
+{
+    struct schema_plan plan;
+
+    bool ok = lock(pg, schema, err) &&
+              schema_plan_make(&plan, pg, schema, program, settings, err) &&
+              run_plan(pg, &plan, err);
+    return unlock(pg, ok, err);
+}
+
+bool schema_roles(struct pg *pg, const char *schema, struct acc_error *err)
+{
+    struct schema_plan plan;
+
+    bool ok = lock(pg, schema, err) && schema_plan_roles(&plan, pg, schema, err) &&
+              run_plan(pg, &plan, err);
+    return unlock(pg, ok, err);
 }
 
 bool schema_base(struct pg *pg, const char *schema, struct acc_error *err)

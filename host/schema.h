@@ -22,6 +22,12 @@ bool schema_apply(struct pg *pg, const char *schema, const struct program *progr
 bool schema_base(struct pg *pg, const char *schema, struct acc_error *err) ACC_MUST_CHECK;
 
 /*
+ * The roles and their rights on the tables that are there: a backup has none. The base tables are there. A role of the
+ * database that may not create roles does without.
+ */
+bool schema_roles(struct pg *pg, const char *schema, struct acc_error *err) ACC_MUST_CHECK;
+
+/*
  * Makes program the current generation: registers lifecycles, moves the routing version, queues
  * replays of new lifecycles over old facts. Sets program->generation and the ids of its lifecycles.
  * When the modules are those of the current generation, nothing changes.

@@ -301,3 +301,15 @@ bool schema_plan_make(struct schema_plan *plan, struct pg *pg, const char *schem
     schema_plan_clear(plan);
     return false;
 }
+
+bool schema_plan_roles(struct schema_plan *plan, struct pg *pg, const char *schema,
+                       struct acc_error *err)
+{
+    struct planner planner = {.plan = plan, .pg = pg, .schema = schema, .has_base = true};
+
+    *plan = (struct schema_plan){0};
+    if (plan_roles(&planner, err))
+        return true;
+    schema_plan_clear(plan);
+    return false;
+}

@@ -30,6 +30,9 @@ struct schema_plan {
 bool schema_plan_make(struct schema_plan *plan, struct pg *pg, const char *schema,
                       const struct program *program, const struct settings *settings,
                       struct acc_error *err) ACC_MUST_CHECK;
+/* Only the roles and their rights, where the base tables are there. */
+bool schema_plan_roles(struct schema_plan *plan, struct pg *pg, const char *schema,
+                       struct acc_error *err) ACC_MUST_CHECK;
 void schema_plan_clear(struct schema_plan *plan);
 
 /*

@@ -33,12 +33,112 @@ static bool has_line(const char *text, const char *line, size_t length)
     return false;
 }
 
+/* Declarations are read by lines. */
+static const char *next_line(const char *line)
+{
+    return strchr(line, '\n') + 1;
+}
+
+/* The last line says the shard. */
+static bool is_field(const char *line)
+{
+    return *next_line(line) != '\0';
+}
+
+/* Whether text has a field of the name and type that line says, whatever else it says of it. */
+static bool has_field(const char *text, const char *line)
+{
+    size_t length = strcspn(line, " ") + 1;
+
+    length += strcspn(line + length, " ") + 1;
+    for (const char *at = text; *at != '\0'; at = next_line(at)) {
+        if (strncmp(at, line, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the line of a field ends with these words. */
+static bool is_called(const char *line, const char *words)
+{
+    size_t length = strcspn(line, "\n");
+    size_t size = strlen(words);
+
+    return is_field(line) && length > size && strncmp(line + length - size, words, size) == 0;
+}
+
+/* Whether text calls the fields unique that other does. */
+static bool has_unique_of(const char *text, const char *other)
+{
+    for (const char *at = other; *at != '\0'; at = next_line(at)) {
+        if (is_called(at, " unique") && !has_line(text, at, strcspn(at, "\n")))
+            return false;
+    }
+    return true;
+}
+
+/* The names of unique fields as a module lists them. */
+static void unique_of(const char *text, struct buf *out)
+{
+    for (const char *at = text; *at != '\0'; at = next_line(at)) {
+        if (is_called(at, " unique"))
+            buf_printf(out, "%s\"%.*s\"", out->size == 0 ? "" : ", ", (int)strcspn(at, " "), at);
+    }
+}
+
+/* The fields that old does not have and that are not nullable, as a module lists them. */
+static void new_fields(const char *old, const char *now, struct buf *out)
+{
+    for (const char *at = now; *at != '\0'; at = next_line(at)) {
+        size_t name = strcspn(at, " ");
+        if (is_field(at) && !has_field(old, at) && !is_called(at, " nullable"))
+            buf_printf(out, "%s{ \"%.*s\", \"%.*s\" }", out->size == 0 ? "" : ", ", (int)name, at,
+                       (int)strcspn(at + name + 1, " "), at + name + 1);
+    }
+}
+
+/*
+ * Whether all stored fields are there as they were, but others are unique now: for instance because
+ * one was added to a module that names none. Refuses that in the author's words.
+ */
+static bool refuse_unique(struct planner *p, const struct kind *kind, const char *old,
+                          const char *now)
+{
+    struct buf before = {0};
+    struct buf after = {0};
+    struct buf added = {0};
+    bool is_all = true;
+
+    for (const char *at = old; *at != '\0'; at = next_line(at))
+        is_all = is_all && (!is_field(at) || has_field(now, at));
+    unique_of(old, &before);
+    unique_of(now, &after);
+    new_fields(old, now, &added);
+    bool is_changed = is_all && !(has_unique_of(now, old) && has_unique_of(old, now));
+    bool is_added = added.size > 0;
+    if (is_changed)
+        plan_refuse(p,
+                    "kinds/%s.lua: unique has changed: facts are stored with unique = { %s }, now "
+                    "it is { %s } (all fields are unique when none are named), which would change "
+                    "identity: %s = { %s%s }, or make a new kind and copy through a lifecycle",
+                    kind->name, before.data, after.data,
+                    is_added ? "move what is new from fields to nullable" : "name unique",
+                    is_added && kind->has_nullable ? "…, " : "",
+                    is_added ? added.data : before.data);
+    buf_clear(&before);
+    buf_clear(&after);
+    buf_clear(&added);
+    return is_changed;
+}
+
 /* Only nullable fields may have come since; refuses what else differs. */
 static bool check_declaration(struct planner *p, const struct kind *kind, const char *old,
                               const char *now)
 {
-    for (const char *at = old; *at != '\0'; at = strchr(at, '\n') + 1) {
-        size_t length = (size_t)(strchr(at, '\n') - at);
+    if (refuse_unique(p, kind, old, now))
+        return false;
+    for (const char *at = old; *at != '\0'; at = next_line(at)) {
+        size_t length = strcspn(at, "\n");
         if (!has_line(now, at, length)) {
             plan_refuse(
                 p,
@@ -49,15 +149,17 @@ static bool check_declaration(struct planner *p, const struct kind *kind, const 
             return false;
         }
     }
-    for (const char *at = now; *at != '\0'; at = strchr(at, '\n') + 1) {
-        size_t length = (size_t)(strchr(at, '\n') - at);
+    for (const char *at = now; *at != '\0'; at = next_line(at)) {
+        size_t length = strcspn(at, "\n");
         if (!has_line(old, at, length) &&
             (length < 9 || strncmp(at + length - 8, "nullable", 8) != 0)) {
-            plan_refuse(
-                p,
-                "kinds/%s.lua: \"%.*s\" is new; a field added later must be nullable, all else "
-                "wants a new kind",
-                kind->name, (int)length, at);
+            size_t name = strcspn(at, " ");
+            plan_refuse(p,
+                        "kinds/%s.lua: \"%.*s\" is new; a field added later must be nullable: "
+                        "move it from fields to nullable = { %s{ \"%.*s\", \"%.*s\" } }; all else "
+                        "wants a new kind",
+                        kind->name, (int)length, at, kind->has_nullable ? "…, " : "", (int)name, at,
+                        (int)strcspn(at + name + 1, " "), at + name + 1);
             return false;
         }
     }

@@ -1,11 +1,29 @@
 /* A query process: answers what wants the database, behind the front, one short read after the other. */
 #include "serve_common.h"
 
+#include "base/clock.h"
 #include "rows.h"
+
+#define TEND_US 1000000
 
 static void handle(void *context, struct http_request *request)
 {
     api_handle(context, API_QUERY, request);
+}
+
+struct tending {
+    struct api *api;
+    int64_t at_us;
+};
+
+static void tend(void *context)
+{
+    struct tending *tending = context;
+
+    if (clock_us() - tending->at_us < TEND_US)
+        return;
+    api_bench_tend(tending->api);
+    tending->at_us = clock_us();
 }
 
 int serve_query(const struct serve_options *options)
@@ -35,7 +53,7 @@ int serve_query(const struct serve_options *options)
         api.server = serve.server;
         http_server_one_at_a_time(serve.server);
         http_server_handle(serve.server, handle, &api);
-        code = serve_until_retired(&serve, NULL, NULL);
+        code = serve_until_retired(&serve, tend, &(struct tending){.api = &api});
     }
     pg_close(&pg);
     serve_close(&serve);

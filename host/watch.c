@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cli/cli.h"
 #include "cli/progress.h"
 #include "control.h"
 #include "queue.h"
@@ -12,6 +13,7 @@
 #define POLL_MS 20
 #define SHOW_MS 200
 #define PAUSE_MS 1000
+#define COUNTED_MS 1000
 
 static uint64_t done_so_far(const struct page *page)
 {
@@ -51,6 +53,39 @@ static int at_fixpoint(struct pg *pg, const struct queue_state *state)
     return state->dead > 0 ? 1 : 0;
 }
 
+/* Facts of all kinds; -1: nobody knows. */
+static int64_t count_facts(struct pg *pg)
+{
+    static struct pg_stmt stmt = {.sql = "SELECT coalesce(sum(new), 0)::int8 FROM tally_kind"};
+    struct acc_error err;
+    PGresult *res = pg_query(pg, &stmt, NULL, &err);
+    int64_t facts = res == NULL ? -1 : pg_get_int8(res, 0, 0);
+
+    PQclear(res);
+    return facts;
+}
+
+static bool is_counting(const struct page *page)
+{
+    for (int i = 0; i < PAGE_SLOTS; i++)
+        if (page->slots[i].lifecycle != 0)
+            return true;
+    return false;
+}
+
+/* The run in one line: what has been done since the host began. */
+static void tell_fixpoint(struct progress *progress, struct pg *pg, const struct page *page)
+{
+    int64_t until_us = clock_us() + COUNTED_MS * 1000;
+    int64_t facts = count_facts(pg);
+
+    /* A worker counts its last batch on the page just after the commit that made the fixpoint. */
+    while (is_counting(page) && clock_us() < until_us)
+        usleep(1000);
+    if (facts >= 0)
+        progress_end(progress, (int64_t)done_so_far(page), cli_counted(facts, "fact"));
+}
+
 int watch_main(struct app *app, const char *conninfo, const struct page *page,
                const struct supervise_options *options)
 {
@@ -74,6 +109,8 @@ int watch_main(struct app *app, const char *conninfo, const struct page *page,
 
         if (is_fixpoint && options->until_fixpoint) {
             code = at_fixpoint(&pg, &state);
+            if (code != WATCH_AGAIN)
+                tell_fixpoint(&progress, &pg, page);
             break;
         }
         if (clock_us() - asked_us > PAUSE_MS * 1000) {

@@ -264,24 +264,35 @@ static bool is_json(const struct http_request *request)
            (type.size == size || type.at[size] == ';' || type.at[size] == ' ');
 }
 
+/* "reason, lifecycles" */
+static void list_names(const char *const *names, struct buf *out)
+{
+    if (names[0] == NULL)
+        buf_text(out, "no members");
+    for (size_t i = 0; names[i] != NULL; i++)
+        buf_printf(out, "%s%s", i == 0 ? "" : ", ", names[i]);
+}
+
 json_t *api_body(struct api_call *call, const char *const *names)
 {
     struct http_text body = http_body(call->request);
+    struct buf wanted = {0};
     json_error_t why;
 
+    list_names(names, &wanted);
     if (!is_json(call->request)) {
         http_answer_error(call->request, 415, "bad_content_type", NULL,
-                          "wanted Content-Type: application/json");
+                          "wanted Content-Type: application/json, an object of %s", wanted.data);
+        buf_clear(&wanted);
         return NULL;
     }
     json_t *json = json_loadb(body.at, body.size, JSON_REJECT_DUPLICATES, &why);
-    if (!json_is_object(json)) {
-        http_answer_error(call->request, 400, "bad_body", NULL, "wanted a JSON object%s%s",
-                          json == NULL ? ": " : "", json == NULL ? why.text : "");
-        json_decref(json);
-        return NULL;
-    }
-    if (api_members(call, json, names))
+    bool is_object = json_is_object(json);
+    if (!is_object)
+        http_answer_error(call->request, 400, "bad_body", NULL, "wanted a JSON object of %s%s%s",
+                          wanted.data, json == NULL ? ": " : "", json == NULL ? why.text : "");
+    buf_clear(&wanted);
+    if (is_object && api_members(call, json, names))
         return json;
     json_decref(json);
     return NULL;
@@ -301,10 +312,13 @@ bool api_members(struct api_call *call, const json_t *object, const char *const 
         if (names[i] != NULL)
             continue;
         const char *near = name_suggest(member, names, i);
+        struct buf wanted = {0};
+        list_names(names, &wanted);
         http_answer_error(call->request, 400, "bad_body", member,
-                          "there is no member \"%.60s\" here%s%s%s", member,
+                          "there is no member \"%.60s\" here, wanted %s%s%s%s", member, wanted.data,
                           near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
                           near != NULL ? "\"?" : "");
+        buf_clear(&wanted);
         return false;
     }
     return true;

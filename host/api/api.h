@@ -109,6 +109,9 @@ void api_handle(struct api *api, enum api_where where, struct http_request *requ
 /* Front: adds what its server and intake have counted since the last call to the host's metrics. */
 void api_meters(struct api *api);
 
+/* Query: to be called about once a second; ends in the audit the benchmarks whose process is gone. */
+void api_bench_tend(struct api *api);
+
 /*
  * Front: an observer of its server (http_server_observe); context is the api. Requests are marked with the number of their route in
  * the table, or with one of these.

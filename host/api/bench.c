@@ -2,6 +2,7 @@
 #include "api/handlers.h"
 
 #include "audit.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "bench.h"
 
@@ -38,16 +39,20 @@ struct bench_task {
     const struct api *api;
     int32_t generation;
     int64_t audit;
+    pid_t host;        /* the master: the page may come to be another one's */
     const char **only; /* NULL: everything */
 };
+
+#define AWAY_US 10000000 /* so long a result waits for a database that is away */
+#define AWAY_EACH_US 200000
 
 /* The process that runs it; it asks nobody of the one it was forked from. */
 
 static bool is_over(void *context)
 {
-    const struct page *page = context;
+    const struct bench_task *task = context;
 
-    return page->draining != 0 || (kill(page->master_pid, 0) != 0 && errno == ESRCH);
+    return task->api->page->draining != 0 || (kill(task->host, 0) != 0 && errno == ESRCH);
 }
 
 struct ending {
@@ -66,23 +71,39 @@ static bool keep(struct pg *pg, void *context, struct acc_error *err)
            audit_result(pg, task->audit, ending->result, err);
 }
 
-static void end_task(const struct bench_task *task, json_t *rows, const char *result)
+static bool open_database(const struct api *api, struct pg *pg, struct acc_error *err)
 {
-    const struct api *api = task->api;
     const struct settings *settings = &api->app->settings;
-    struct ending ending = {task, rows, result};
-    struct pg pg = {0};
-    struct acc_error err;
 
-    if (!pg_open(&pg, api->conninfo, api->app->schema, settings->database.connect_timeout_ms,
-                 settings->database.statement_timeout_ms, &err) ||
-        !pg_write(&pg, keep, &ending, &err))
-        log_error("bench", "event=\"result not kept\" audit=%lld error=%s", (long long)task->audit,
-                  log_quote(err.text));
-    pg_close(&pg);
+    return pg_open(pg, api->conninfo, api->app->schema, settings->database.connect_timeout_ms,
+                   settings->database.statement_timeout_ms, err);
 }
 
-static void run_task(const struct bench_task *task)
+/* A database that is away may come back, with this host or the next one. */
+static bool end_task(const struct bench_task *task, json_t *rows, const char *result)
+{
+    struct ending ending = {task, rows, result};
+    int64_t until_us = clock_us() + AWAY_US;
+    struct acc_error err;
+    bool ok;
+
+    for (;;) {
+        struct pg pg = {0};
+
+        ok = open_database(task->api, &pg, &err) && pg_write(&pg, keep, &ending, &err);
+        pg_close(&pg);
+        if (ok || err.code != ACC_ELOST || clock_us() > until_us)
+            break;
+        usleep(AWAY_EACH_US);
+    }
+    if (!ok)
+        log_error("bench", "event=\"result not kept\" audit=%lld error=%s", (long long)task->audit,
+                  log_quote(err.text));
+    return ok;
+}
+
+/* Whether the audit has been told. */
+static bool run_task(struct bench_task *task)
 {
     const struct api *api = task->api;
     const struct bench_order order = {.settings = &api->app->settings,
@@ -95,20 +116,18 @@ static void run_task(const struct bench_task *task)
                                       .runs = BENCH_RUNS,
                                       .samples = BENCH_SAMPLES,
                                       .should_stop = is_over,
-                                      .context = api->page};
+                                      .context = task};
     struct acc_error err;
     json_t *rows = bench_run(&order, &err);
 
-    if (rows == NULL) {
-        end_task(task, NULL, err.text);
-    } else if (is_over(api->page)) {
-        end_task(task, NULL, "stopped with the host");
-    } else {
-        char *summary = bench_summary(rows);
-        end_task(task, rows, summary);
-        free(summary);
-    }
+    if (rows == NULL)
+        return end_task(task, NULL, err.text);
+    bench_leave_stopped(rows);
+    char *result = is_over(task) ? acc_strdup(BENCH_STOPPED) : bench_summary(rows);
+    bool ok = end_task(task, rows, result);
+    free(result);
     json_decref(rows);
+    return ok;
 }
 
 /* The query process */
@@ -130,7 +149,7 @@ static void on_end(void *context)
 }
 
 /* lock is the other process's from now on. */
-static bool start_task(const struct api_call *call, const struct bench_task *task, int lock,
+static bool start_task(const struct api_call *call, struct bench_task *task, int lock,
                        struct acc_error *err)
 {
     int ends[2];
@@ -142,8 +161,9 @@ static bool start_task(const struct api_call *call, const struct bench_task *tas
     if (pid == 0) {
         int fds[] = {lock < ends[1] ? lock : ends[1], lock < ends[1] ? ends[1] : lock};
         guard_leave(fds, 2);
-        bench_lock_sign(lock);
-        run_task(task);
+        bench_lock_sign(lock, task->audit, task->host);
+        if (run_task(task))
+            bench_lock_sign(lock, 0, 0);
         _exit(0);
     }
     close(ends[1]);
@@ -193,46 +213,84 @@ static bool read_names(struct api_call *call, json_t *body, const char ***only)
     return true;
 }
 
-static bool add_audit(struct pg *pg, const struct api_call *call, const char **only,
-                      const char *reason, int64_t *id, struct acc_error *err)
+struct beginning {
+    struct audit audit;
+    int64_t id;
+    int lock;
+    pid_t host;
+};
+
+/* The lock names the row before it can be seen: whatever happens then, somebody tells it its end. */
+static bool add_row(struct pg *pg, void *context, struct acc_error *err)
+{
+    struct beginning *beginning = context;
+
+    if (!audit_add(pg, &beginning->audit, &beginning->id, err))
+        return false;
+    bench_lock_sign(beginning->lock, beginning->id, beginning->host);
+    return true;
+}
+
+static bool add_audit(struct pg *pg, const struct api_call *call, const char *reason, int lock,
+                      struct bench_task *task, struct acc_error *err)
 {
     struct buf what = {0};
 
-    for (const char **name = only; name != NULL && *name != NULL; name++)
-        buf_printf(&what, "%s%s", name == only ? "" : ", ", *name);
-    struct audit audit = {.who = http_who(call->request),
-                          .act = "bench",
-                          .what = what.size == 0 ? "all" : what.data,
-                          .reason = reason,
-                          .result = "running"};
-    bool ok = audit_add(pg, &audit, id, err);
+    for (const char **name = task->only; name != NULL && *name != NULL; name++)
+        buf_printf(&what, "%s%s", name == task->only ? "" : ", ", *name);
+    struct beginning beginning = {.audit = {.who = http_who(call->request),
+                                            .act = "bench",
+                                            .what = what.size == 0 ? "all" : what.data,
+                                            .reason = reason,
+                                            .result = BENCH_RUNNING},
+                                  .lock = lock,
+                                  .host = task->host};
+    bool ok = bench_settle(pg, lock, task->host, err) && pg_write(pg, add_row, &beginning, err);
 
-    for (int tries = 1; !ok && err->code == ACC_ECONFLICT && tries < 20; tries++)
-        ok = audit_add(pg, &audit, id, err);
+    task->audit = beginning.id;
     buf_clear(&what);
     return ok;
 }
 
 static void begin(struct api_call *call, const char **only, const char *reason, int lock)
 {
-    struct bench_task task = {
-        .api = call->api, .generation = call->api->program->generation, .only = only};
+    struct bench_task task = {.api = call->api,
+                              .generation = call->api->program->generation,
+                              .host = call->api->page->master_pid,
+                              .only = only};
     struct pg *pg = api_writer(call);
     struct acc_error err;
 
     if (pg == NULL)
         return;
-    bool is_added = add_audit(pg, call, only, reason, &task.audit, &err);
+    bool is_added = add_audit(pg, call, reason, lock, &task, &err);
     if (is_added && start_task(call, &task, lock, &err)) {
         http_answer_json(call->request, 202, json_pack("{s:I}", "audit", (json_int_t)task.audit));
     } else {
         struct acc_error later;
 
-        if (is_added && !audit_result(pg, task.audit, err.text, &later))
+        if (is_added && audit_result(pg, task.audit, err.text, &later))
+            bench_lock_sign(lock, 0, 0);
+        else if (is_added)
             log_error("bench", "event=\"result not kept\" error=%s", log_quote(later.text));
         http_answer_failure(call->request, &err);
     }
     api_writer_end(call, pg);
+}
+
+/* Query processes look now and then whether one was killed before it could tell the audit. */
+void api_bench_tend(struct api *api)
+{
+    int lock = bench_lock_left(api->app->data_dir);
+    struct pg pg = {0};
+    struct acc_error err;
+
+    if (lock < 0)
+        return;
+    if (!open_database(api, &pg, &err) || !bench_settle(&pg, lock, api->page->master_pid, &err))
+        log_error("bench", "event=\"result not kept\" error=%s", log_quote(err.text));
+    pg_close(&pg);
+    close(lock);
 }
 
 void api_bench_post(struct api_call *call)

@@ -27,7 +27,9 @@ static void pause_or_resume(struct api_call *call, bool is_paused)
 
     if (pg != NULL) {
         if (control_pause(pg, is_paused, &act, &audit_id, &err))
-            http_answer_json(call->request, 202, json_pack("{s:I}", "audit", (json_int_t)audit_id));
+            http_answer_json(
+                call->request, 202,
+                json_pack("{s:o}", "audit", audit_id == 0 ? json_null() : json_integer(audit_id)));
         else
             http_answer_failure(call->request, &err);
         api_writer_end(call, pg);

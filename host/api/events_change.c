@@ -144,8 +144,8 @@ static void answer_other_count(struct api_call *call, int64_t expect, int64_t co
     char message[160];
 
     snprintf(message, sizeof(message),
-             "%" PRId64 " events can be changed so, expected %" PRId64 ": nothing was changed",
-             count, expect);
+             "%" PRId64 " event%s can be changed so, expected %" PRId64 ": nothing was changed",
+             count, count == 1 ? "" : "s", expect);
     http_answer_json(call->request, 409,
                      json_pack("{s:{s:s, s:s, s:s}, s:I}", "error", "code", "other_count",
                                "message", message, "request", http_request_id(call->request),

@@ -93,7 +93,7 @@ const struct api_route api_routes[] = {
     {"POST", "/events/discard", API_QUERY, HTTP_ROLE_ADMIN, api_events_discard, "Gives events up: results become incomplete",
      "events_change", "changed", {{.name = NULL}}},
     {"POST", "/queue/pause", API_QUERY, HTTP_ROLE_ADMIN, api_queue_pause, "No new batches until resumed", "reason", "audited", {{.name = NULL}}},
-    {"POST", "/queue/resume", API_QUERY, HTTP_ROLE_ADMIN, api_queue_resume, "Batches again", "reason", "audited", {{.name = NULL}}},
+    {"POST", "/queue/resume", API_QUERY, HTTP_ROLE_ADMIN, api_queue_resume, "Batches again", "reason", "resumed", {{.name = NULL}}},
     {"POST", "/reload", API_QUERY, HTTP_ROLE_ADMIN, api_reload, "Loads modules and settings again", "reason", "reloaded", {{.name = NULL}}},
     {"GET", "/wait", API_QUERY, HTTP_ROLE_READ, api_wait, "Answers when the fixpoint is reached, or the time is over",
      NULL, "wait", {{"timeout_s", "int", "Longest wait, 0..3600; 60 unless given"}}},

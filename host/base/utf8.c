@@ -59,6 +59,12 @@ size_t utf8_valid_prefix(const char *s, size_t n)
     return n;
 }
 
+void utf8_mend(char *text, size_t size)
+{
+    for (size_t at = 0; (at += utf8_valid_prefix(text + at, size - at)) < size;)
+        text[at] = '?';
+}
+
 int acc_text_ok(const char *data, uint64_t size)
 {
     return utf8_valid_prefix(data, size) == size && memchr(data, 0, size) == NULL;

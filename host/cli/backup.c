@@ -83,8 +83,8 @@ static int tell(struct cli *cli, struct work *work, json_t *counts, int64_t byte
     json_object_set_new(summary, "bytes", json_integer(bytes));
     if (cli_has(cli, "json"))
         return cli_print_json(cli, summary);
-    printf("%s facts in %s, %s bytes\n",
-           cli_grouped(json_integer_value(json_object_get(summary, "facts"))), cli->argv[0],
+    printf("%s in %s, %s bytes\n",
+           cli_counted(json_integer_value(json_object_get(summary, "facts")), "fact"), cli->argv[0],
            cli_grouped(bytes));
     json_decref(summary);
     return cli_flush(cli, CLI_DONE);

@@ -265,8 +265,11 @@ static int tell(struct bench *bench, json_t *answer)
     }
     int code = has_failed || is_interrupted != 0 ? CLI_FAILED : CLI_DONE;
     if (cli_has(bench->cli, "json")) {
-        int printed = cli_print_json(bench->cli, answer);
-        return printed == CLI_DONE ? code : printed;
+        /* As many digits as the figures have; 17 would show what they are in binary. */
+        json_dumpf(answer, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        putchar('\n');
+        json_decref(answer);
+        return cli_flush(bench->cli, code);
     }
     print_table(answer);
     json_decref(answer);
@@ -287,7 +290,7 @@ static void leave_out_others(const struct cli *cli, json_t *answer)
     }
 }
 
-static int run_locked(struct bench *bench)
+static int run_locked(struct bench *bench, int lock)
 {
     struct cli *cli = bench->cli;
     struct pg *pg = &bench->work.session.pg;
@@ -295,6 +298,9 @@ static int run_locked(struct bench *bench)
     struct acc_error err;
     bool is_kept;
 
+    if (!bench_settle(pg, lock, 0, &err))
+        return cli_fail(cli, &err);
+    bench_lock_sign(lock, 0, 0);
     /* A baseline that is not there is told before anything is measured. */
     if (!bind(bench, &err))
         return cli_fail(cli, &err);
@@ -328,9 +334,8 @@ static int run(struct cli *cli)
     if (lock < 0) {
         exit_code = cli_fail(cli, &err);
     } else {
-        bench_lock_sign(lock);
         if (work_connect(cli, &bench.work, 0, &exit_code))
-            exit_code = run_locked(&bench);
+            exit_code = run_locked(&bench, lock);
         close(lock);
     }
     json_decref(bench.rows);

@@ -297,9 +297,8 @@ static int tell(struct check *check)
         print_problem(one);
     }
     print_lifecycles(check);
-    printf("%s%s errors, %s warnings, %s lifecycles not sampled\n", ok ? "ok: " : "",
-           cli_grouped(check->errors), cli_grouped(check->warnings),
-           cli_grouped(check->not_sampled));
+    printf("%s%s, %s, %s not sampled\n", ok ? "ok: " : "", cli_counted(check->errors, "error"),
+           cli_counted(check->warnings, "warning"), cli_counted(check->not_sampled, "lifecycle"));
     return cli_flush(check->cli, ok ? CLI_DONE : CLI_FAILED);
 }
 

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define TEXT_BYTES 64
+
 /* Messages */
 
 static void say(const struct cli *cli, const char *text)
@@ -96,12 +98,19 @@ bool cli_is_coloured(FILE *out)
            isatty(fileno(out));
 }
 
-const char *cli_grouped(int64_t value)
+/* Texts that are valid until the eighth one from now. */
+static char *next_text(void)
 {
-    static char kept[8][32];
+    static char kept[8][TEXT_BYTES];
     static unsigned next;
+
+    return kept[next++ % 8];
+}
+
+/* Writes value with its digits in groups, and a NUL; returns the size without it. */
+static size_t group_digits(int64_t value, char *out)
+{
     char digits[24];
-    char *out = kept[next++ % 8];
     size_t size = (size_t)snprintf(digits, sizeof(digits), "%" PRId64, value);
     size_t sign = digits[0] == '-';
     size_t n = 0;
@@ -112,6 +121,23 @@ const char *cli_grouped(int64_t value)
         out[n++] = digits[i];
     }
     out[n] = '\0';
+    return n;
+}
+
+const char *cli_grouped(int64_t value)
+{
+    char *out = next_text();
+
+    group_digits(value, out);
+    return out;
+}
+
+const char *cli_counted(int64_t count, const char *noun)
+{
+    char *out = next_text();
+    size_t n = group_digits(count, out);
+
+    snprintf(out + n, TEXT_BYTES - n, " %s%s", noun, count == 1 ? "" : "s");
     return out;
 }
 

@@ -142,6 +142,8 @@ void cli_quiet(const struct cli *cli, const struct settings *settings);
 bool cli_is_coloured(FILE *out);
 /* value with its digits in groups: "1,234,567". Valid until the eighth call from now. */
 const char *cli_grouped(int64_t value);
+/* As cli_grouped, with its noun: "1 event", "2,001 events". */
+const char *cli_counted(int64_t count, const char *noun);
 /* The first line of text, cut at size, with what could disturb a terminal replaced. */
 void cli_first_line(const char *text, char *out, size_t size);
 /*

@@ -76,6 +76,21 @@ void cli_help_all(FILE *out)
     fprintf(out, "\naccrete COMMAND --help says more. Exit codes: 0 done, 1 failed, 2 misuse.\n");
 }
 
+/* The shortest command that begins with what was typed, or NULL. */
+static const char *by_beginning(const char *name)
+{
+    const char *best = NULL;
+
+    for (size_t i = 0; name[0] != '\0' && cli_commands[i] != NULL; i++) {
+        const char *whole = cli_commands[i]->name;
+
+        if (!cli_commands[i]->is_hidden && strncmp(whole, name, strlen(name)) == 0 &&
+            (best == NULL || strlen(whole) < strlen(best)))
+            best = whole;
+    }
+    return best;
+}
+
 const struct cli_command *cli_find(const char *name, const char **nearest)
 {
     const char *names[COMMANDS_MAX];
@@ -86,6 +101,8 @@ const struct cli_command *cli_find(const char *name, const char **nearest)
             return cli_commands[count];
         names[count] = cli_commands[count]->name;
     }
-    *nearest = name_suggest(name, names, count);
+    *nearest = by_beginning(name);
+    if (*nearest == NULL)
+        *nearest = name_suggest(name, names, count);
     return NULL;
 }

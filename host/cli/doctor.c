@@ -132,8 +132,9 @@ static void check_modules(struct doctor *doctor)
         doctor_say(doctor, "modules", GRADE_FAIL, "write kinds/NAME.lua; accrete new shows how",
                    "the app has no kinds");
     else
-        doctor_say(doctor, "modules", GRADE_OK, NULL, "%zu kinds and %zu lifecycles load",
-                   doctor->program.catalog.count, doctor->program.lifecycle_count);
+        doctor_say(doctor, "modules", GRADE_OK, NULL, "%s and %s load",
+                   cli_counted((int64_t)doctor->program.catalog.count, "kind"),
+                   cli_counted((int64_t)doctor->program.lifecycle_count, "lifecycle"));
     if (doctor->script != NULL && script_is_on_snapshot(doctor->script))
         doctor_say(
             doctor, "LuaJIT", GRADE_WARN, "apt-get install libluajit2-5.1-2",
@@ -183,14 +184,15 @@ static void check_host(struct doctor *doctor)
     }
     doctor_say(doctor, "host", workers == 0 ? GRADE_FAIL : GRADE_OK,
                workers == 0 ? "look at host.log in the data directory: workers cannot start" : NULL,
-               "pid %d, generation %d, %d workers", (int)host, (int)page->generation, workers);
+               "pid %d, generation %d, %s", (int)host, (int)page->generation,
+               cli_counted(workers, "worker"));
     if (page->refused_text[0] != '\0')
         doctor_say(doctor, "reload", GRADE_WARN, "correct the module, then accrete reload",
                    "the last one was refused: %.400s", page->refused_text);
     if (stale > 0)
         doctor_say(doctor, "stale workers", GRADE_WARN,
                    "they end after their batch; one that does not is killed after worker.stuck",
-                   "%d workers still run an older generation", stale);
+                   "%s of an older generation", cli_counted(stale, "worker"));
     if (deaths > 0)
         doctor_say(doctor, "deaths", GRADE_WARN,
                    "accrete queue shows what their events said; native code is a usual cause",

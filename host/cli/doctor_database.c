@@ -1,6 +1,7 @@
 /* The doctor's checks of the database: the server, then the app's tables. */
 #include "base/clock.h"
 #include "cli/doctor.h"
+#include "control.h"
 #include "queue.h"
 #include "schema_plan.h"
 
@@ -290,7 +291,8 @@ static void check_drift(struct doctor *doctor)
                    plan.refusals[i]);
     if (plan.count > 0 && ++found > 0)
         doctor_say(doctor, "schema", GRADE_WARN, "accrete schema apply, or accrete reload",
-                   "%zu statements lie between the database and the app", plan.count);
+                   "between the database and the app: %s",
+                   cli_counted((int64_t)plan.count, "statement"));
     schema_plan_clear(&plan);
     if (schema_drift(&list, &doctor->session.pg, doctor->app.schema, &doctor->program,
                      &doctor->app.settings, &err)) {
@@ -320,20 +322,39 @@ static void check_events(struct doctor *doctor)
     if (state.dead > 0)
         doctor_say(doctor, "events", GRADE_WARN,
                    "accrete queue groups them; accrete queue retry once the cause is mended",
-                   "%" PRId64 " are dead: results are incomplete", state.dead);
+                   "%s dead: results are incomplete", cli_counted(state.dead, "event"));
     if (state.discarded > 0)
         doctor_say(doctor, "events", GRADE_WARN, "accrete queue retry --state discarded",
-                   "%" PRId64 " were discarded: results are incomplete", state.discarded);
+                   "%s discarded: results are incomplete", cli_counted(state.discarded, "event"));
     if (state.orphaned > 0)
         doctor_say(doctor, "events", GRADE_WARN,
                    "bring the lifecycle back, or let them be: they cost only space",
-                   "%" PRId64 " wait for lifecycles that were removed", state.orphaned);
+                   "%s of lifecycles that were removed", cli_counted(state.orphaned, "event"));
     if (state.ready > 0 && app_host(&doctor->app) == 0)
         doctor_say(doctor, "events", GRADE_WARN, "accrete run",
-                   "%" PRId64 " are ready, but no host runs on this machine", state.ready);
+                   "%s ready, but no host runs on this machine", cli_counted(state.ready, "event"));
     if (state.dead + state.discarded + state.orphaned == 0)
         doctor_say(doctor, "events", GRADE_OK, NULL,
                    "%" PRId64 " ready, %" PRId64 " delayed, none dead", state.ready, state.delayed);
+}
+
+/* What people hold back makes an app stand still that is otherwise sound. */
+static void check_control(struct doctor *doctor)
+{
+    struct control control = {0};
+    struct acc_error err;
+
+    if (!control_read(&control, &doctor->session.pg, &err))
+        doctor_say(doctor, "queue", GRADE_FAIL, "accrete schema drift", "%s", err.text);
+    else if (control.is_paused)
+        doctor_say(doctor, "queue", GRADE_WARN, "accrete queue resume --reason TEXT",
+                   "paused by %s: %s", control.who, control.reason);
+    if (control.throttle_count > 0)
+        doctor_say(doctor, "queue", GRADE_WARN,
+                   "accrete queue names them; accrete queue throttle LIFECYCLE none lifts one",
+                   "%zu lifecycle%s throttled by hand", control.throttle_count,
+                   control.throttle_count == 1 ? " is" : "s are");
+    control_clear(&control);
 }
 
 static void check_contradictions(struct doctor *doctor)
@@ -409,6 +430,7 @@ void doctor_tables(struct doctor *doctor)
     if (doctor->has_program)
         check_drift(doctor);
     check_events(doctor);
+    check_control(doctor);
     check_contradictions(doctor);
     check_vacuum(doctor);
 }

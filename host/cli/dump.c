@@ -177,9 +177,9 @@ static int dump_and_check(struct dump *dump, const struct kind *only)
         return cli_fail(dump->cli, &err);
     if (events[0] + events[1] == 0 && facts[0] == facts[1])
         return CLI_DONE;
-    cli_note(dump->cli,
-             "work is unfinished (%s events are queued, delayed or dead): more facts may follow",
-             cli_grouped(events[1] > events[0] ? events[1] : events[0]));
+    int64_t left = events[1] > events[0] ? events[1] : events[0];
+    cli_note(dump->cli, "work is unfinished (%s %s queued, delayed or dead): more facts may follow",
+             cli_counted(left, "event"), left == 1 ? "is" : "are");
     return CLI_FAILED;
 }
 

@@ -231,8 +231,8 @@ static void print_kind(struct graph *graph, const json_t *kind)
     size_t left = 0;
     bool is_bold = cli_is_coloured(stdout);
 
-    printf("%s%s%s  %s facts", is_bold ? "\033[1m" : "", text(kind, "name"),
-           is_bold ? "\033[0m" : "", cli_grouped(number(kind, "facts")));
+    printf("%s%s%s  %s", is_bold ? "\033[1m" : "", text(kind, "name"), is_bold ? "\033[0m" : "",
+           cli_counted(number(kind, "facts"), "fact"));
     if (number(kind, "ingested") > 0)
         printf(", %s ingested", cli_grouped(number(kind, "ingested")));
     putchar('\n');

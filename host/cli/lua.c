@@ -170,9 +170,9 @@ const struct cli_command cli_lua = {
     .summary = "runs a plain Lua script with the tools, or a prompt",
     .usage = "[SCRIPT [ARGUMENT]...]",
     .help =
-        "The script may require \"accrete.db\", .http, .queue, .json, .log, .ram and .text; what\n"
-        "follows its name is in the global arg. Inside an app its database is the default of\n"
-        "accrete.db.\n"
+        "The script may require \"accrete.db\", .bench, .csv, .error, .http, .json, .log,\n"
+        ".metrics, .native, .queue, .ram, .settings, .text and .yaml; what follows its name is\n"
+        "in the global arg. Inside an app its database is the default of accrete.db.\n"
         "\n"
         "Without a script lines are read and run, and what they return is shown: at a terminal\n"
         "with history and completion by Tab. There and with -e the tools are globals (db, json,\n"

@@ -507,7 +507,7 @@ static int run(struct cli *cli)
                                 cli->argv[0]);
     if (cli->argc != 2)
         return cli_misuse(cli, "wanted a name behind \"%s\"", cli->argv[0]);
-    if (!name_check("NAME", cli->argv[1], &err))
+    if (!(make == new_lifecycle ? lifecycle_name_check : name_check)("NAME", cli->argv[1], &err))
         return cli_misuse(cli, "%s", err.text);
     return make(cli, cli->argv[1]);
 }

@@ -71,6 +71,19 @@ void progress_show(struct progress *progress, int64_t count, int64_t done)
     fflush(stderr);
 }
 
+void progress_end(struct progress *progress, int64_t count, const char *words)
+{
+    double seconds = (double)(clock_us() - progress->started_us) / 1e6;
+
+    progress_hide(progress);
+    if (progress->what == NULL)
+        return;
+    fprintf(stderr, "%s %s in ", cli_grouped(count), progress->what);
+    print_time((int64_t)seconds);
+    fprintf(stderr, ", %s/s; %s\n", cli_grouped((int64_t)((double)count / seconds)), words);
+    fflush(stderr);
+}
+
 void progress_hide(struct progress *progress)
 {
     if (progress->is_shown)

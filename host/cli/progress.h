@@ -23,5 +23,7 @@ void progress_begin(struct progress *progress, const char *what, bool is_wanted)
  * times a second.
  */
 void progress_show(struct progress *progress, int64_t count, int64_t done);
+/* The last line, for terminals and others: count things, how long they took, how many a second, then "; " and words. */
+void progress_end(struct progress *progress, int64_t count, const char *words);
 /* Takes the bar away, before something else is written. */
 void progress_hide(struct progress *progress);

@@ -51,8 +51,7 @@ static int change(struct cli *cli, struct work *work, struct parked_act *act)
         return cli_print_json(cli, json_pack("{s:s, s:I, s:I}", "act",
                                              act->is_retry ? "retry" : "discard", "events",
                                              (json_int_t)count, "audit", (json_int_t)audit_id));
-    printf("%s event%s %s, audit %" PRId64 "\n", cli_grouped(count), count == 1 ? "" : "s", verb,
-           audit_id);
+    printf("%s %s, audit %" PRId64 "\n", cli_counted(count, "event"), verb, audit_id);
     return cli_flush(cli, CLI_DONE);
 }
 
@@ -63,17 +62,16 @@ static bool agree(struct cli *cli, const struct parked_act *act, int64_t count, 
     struct acc_error err;
 
     if (isatty(STDIN_FILENO) && isatty(STDERR_FILENO)) {
-        fprintf(stderr, "%s %s events of %s? [y/N] ", act->is_retry ? "retry" : "discard",
-                cli_grouped(count), act->what);
+        fprintf(stderr, "%s %s of %s? [y/N] ", act->is_retry ? "retry" : "discard",
+                cli_counted(count, "event"), act->what);
         if (fgets(answer, sizeof(answer), stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
             return true;
         acc_fail(&err, ACC_EINPUT, "nothing was changed");
         *exit_code = cli_fail(cli, &err);
         return false;
     }
-    *exit_code =
-        cli_misuse(cli, "%s events would be changed; say --expect %" PRId64 " if that is right",
-                   cli_grouped(count), count);
+    *exit_code = cli_misuse(cli, "%s would be changed; say --expect %" PRId64 " if that is right",
+                            cli_counted(count, "event"), count);
     return false;
 }
 
@@ -153,6 +151,12 @@ int queue_pause(struct cli *cli, struct work *work, bool is_paused)
     if (!schema_base(&work->session.pg, work->app.schema, &err) ||
         !control_pause(&work->session.pg, is_paused, &act, &audit_id, &err))
         return cli_fail(cli, &err);
+    if (audit_id == 0) {
+        cli_note(cli, "the queue is not paused: nothing was changed");
+        return cli_has(cli, "json")
+                   ? cli_print_json(cli, json_pack("{s:s, s:n}", "act", "resume", "audit"))
+                   : CLI_DONE;
+    }
     return tell(cli, work, is_paused ? "pause" : "resume", audit_id,
                 is_paused ? "paused: running batches end, no new ones begin" : "resumed");
 }

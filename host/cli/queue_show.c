@@ -1,6 +1,7 @@
 /* accrete queue: what waits, what failed and why, and who changed what. */
 #include "cli/queue_verbs.h"
 
+#include "cli/held.h"
 #include "schema.h"
 
 #include <inttypes.h>
@@ -207,20 +208,24 @@ static void print_groups(const json_t *list)
                text(one, "last"), line, text(one, "lifecycle"), text(one, "example"), message);
     }
     if (json_array_size(list) > GROUPS_SHOWN)
-        printf("  and %zu groups more: --json has them\n", json_array_size(list) - GROUPS_SHOWN);
+        printf("  and %s more: --json has them\n",
+               cli_counted((int64_t)json_array_size(list) - GROUPS_SHOWN, "group"));
 }
 
 int queue_overview(struct cli *cli, struct work *work)
 {
-    json_t *all = json_pack("{s:[], s:[], s:[]}", "ready", "parked", "groups");
+    json_t *all = json_pack("{s:n, s:[], s:[], s:[], s:[]}", "paused", "throttles", "ready",
+                            "parked", "groups");
     int exit_code;
 
-    if (work->has_tables && !read_overview(cli, work, all, &exit_code)) {
+    if (!held_read(cli, work, all, &exit_code) ||
+        (work->has_tables && !read_overview(cli, work, all, &exit_code))) {
         json_decref(all);
         return exit_code;
     }
     if (cli_has(cli, "json"))
         return cli_print_json(cli, all);
+    held_print(all);
     print_ready(json_object_get(all, "ready"));
     print_parked(json_object_get(all, "parked"));
     print_groups(json_object_get(all, "groups"));
@@ -385,9 +390,14 @@ int queue_log(struct cli *cli, struct work *work)
         return cli_print_json(cli, rows);
     json_array_foreach(rows, i, one)
     {
-        printf("%" PRId64 "  %s  %s  %s %s: %s, because %s\n", number(one, "id"), text(one, "at"),
-               text(one, "who"), text(one, "act"), text(one, "what"), text(one, "result"),
-               text(one, "reason"));
+        const char *what = text(one, "what");
+        size_t size = strlen(what);
+        bool has_what = size > 0 && strncmp(text(one, "act"), what, size) != 0; /* queue pause */
+        bool has_reason = text(one, "reason")[0] != '\0';
+
+        printf("%" PRId64 "  %s  %s  %s%s%s: %s%s%s\n", number(one, "id"), text(one, "at"),
+               text(one, "who"), text(one, "act"), has_what ? " " : "", has_what ? what : "",
+               text(one, "result"), has_reason ? ", because " : "", text(one, "reason"));
     }
     json_decref(rows);
     return cli_flush(cli, CLI_DONE);

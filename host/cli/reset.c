@@ -19,8 +19,8 @@
     "pg.new.reset" /* begins so that the next start clears away what a cut-off reset left */
 
 /* What accrete itself puts into a data directory; anything else is somebody's and stays. */
-static const char *const ours[] = {"pg",     "pg.log",   "pg.log.old", "generations",
-                                   "native", "host.log", DOOMED,       NULL};
+static const char *const ours[] = {"pg",       "pg.log",     "pg.log.old", "generations", "native",
+                                   "host.log", "bench.lock", DOOMED,       NULL};
 static const char *const kept[] = {"host.lock", "guests.lock", "app", ".", "..", NULL};
 
 static bool is_in(const char *const *names, const char *name)

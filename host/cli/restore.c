@@ -242,8 +242,8 @@ static bool fill(struct restore *r, json_t *counts, struct acc_error *err)
         (void)!drop_schema(pg, r->from, &later);
         return false;
     }
-    return schema_base(pg, schema, err) && end_epochs(pg, err) && verify(pg, counts, err) &&
-           write_audit(r, counts, err);
+    return schema_base(pg, schema, err) && schema_roles(pg, schema, err) && end_epochs(pg, err) &&
+           verify(pg, counts, err) && write_audit(r, counts, err);
 }
 
 /* Fresh tables have no statistics, and every plan would be a guess. */
@@ -303,8 +303,9 @@ static int tell(struct cli *cli, struct work *work, json_t *counts)
 
     if (cli_has(cli, "json"))
         return cli_print_json(cli, summary);
-    printf("%s facts from %s, all counted\n",
-           cli_grouped(json_integer_value(json_object_get(summary, "facts"))), cli->argv[0]);
+    printf("%s from %s, all counted\n",
+           cli_counted(json_integer_value(json_object_get(summary, "facts")), "fact"),
+           cli->argv[0]);
     json_decref(summary);
     return cli_flush(cli, CLI_DONE);
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "cli/commands.h"
+#include "cli/held.h"
 #include "cli/work.h"
 #include "figures.h"
 #include "page.h"
@@ -198,6 +199,18 @@ static json_t *services_of(const struct page *page)
     return list;
 }
 
+/* What a client on this machine calls; null when HTTP is off. */
+static json_t *url_of(const struct app *app, const struct page *page)
+{
+    if (page == NULL || page->http_address[0] == '\0')
+        return json_null();
+    char *url = acc_format("%s://%s", app->settings.http.certificate == NULL ? "http" : "https",
+                           page->http_address);
+    json_t *value = json_string(url);
+    free(url);
+    return value;
+}
+
 /* From the shared page of this machine's host; nothing when there is none. */
 static void add_host(const struct app *app, json_t *names, json_t *status)
 {
@@ -214,6 +227,7 @@ static void add_host(const struct app *app, json_t *names, json_t *status)
                         page == NULL || page->http_address[0] == '\0'
                             ? json_null()
                             : json_string(page->http_address));
+    json_object_set_new(status, "url", url_of(app, page));
     json_object_set_new(status, "draining", json_boolean(page != NULL && page->draining != 0));
     json_object_set_new(status, "refused_reload",
                         page == NULL || page->refused_text[0] == '\0'
@@ -234,6 +248,8 @@ bool status_read(struct cli *cli, struct work *work, json_t *status, int *exit_c
     json_object_set_new(status, "at", figures_time(clock_wall_us()));
     add_host(&work->app, names, status);
     json_decref(names);
+    if (!held_read(cli, work, status, exit_code))
+        return false;
     return !work->has_tables || add_tables(cli, work, status, exit_code);
 }
 
@@ -265,16 +281,17 @@ static void print_host(const json_t *status)
         printf("no host runs on this machine; generation %" PRId64 "\n",
                number(status, "generation"));
     else
-        printf("host pid %" PRId64 ", generation %" PRId64 ", %zu workers%s\n",
-               number(status, "host"), number(status, "generation"),
-               json_array_size(json_object_get(status, "workers")),
+        printf("host pid %" PRId64 ", generation %" PRId64 ", %s%s\n", number(status, "host"),
+               number(status, "generation"),
+               cli_counted((int64_t)json_array_size(json_object_get(status, "workers")), "worker"),
                json_is_true(json_object_get(status, "draining")) ? ", draining" : "");
     if (text(status, "http") != NULL)
-        printf("http on %s\n", text(status, "http"));
+        printf("http on %s\n", text(status, "url"));
     if (text(status, "refused_reload") != NULL) {
         cli_first_line(text(status, "refused_reload"), refused, sizeof(refused));
         printf("the last reload was refused: %s\n", refused);
     }
+    held_print(status);
 }
 
 static void print_facts(const json_t *status)
@@ -288,9 +305,9 @@ static void print_facts(const json_t *status)
         printf("  %-*s %15s\n", NAME_WIDTH, name, cli_grouped(json_integer_value(count)));
     }
     if (number(status, "contradictions") > 0)
-        printf("  %s facts came again with other values outside their unique fields; the first "
+        printf("  %s came again with other values outside their unique fields; the first "
                "stayed\n",
-               cli_grouped(number(status, "contradictions")));
+               cli_counted(number(status, "contradictions"), "fact"));
 }
 
 static void print_lifecycles(const json_t *status)
@@ -345,11 +362,8 @@ static void print_dead(const json_t *status)
     json_array_foreach(json_object_get(status, "dead"), i, one)
     {
         cli_first_line(text(one, "error"), line, sizeof(line));
-        printf("  %s:%s  %s, %" PRId64 " attempts\n    %s\n", text(one, "lifecycle"),
-               text(one, "fact"), text(one, "last"), number(one, "attempts"), line);
-        cli_first_line(text(one, "trace"), line, sizeof(line));
-        if (line[0] != '\0')
-            printf("    %s\n", line);
+        printf("  %s:%s  %s, %s\n    %s\n", text(one, "lifecycle"), text(one, "fact"),
+               text(one, "last"), cli_counted(number(one, "attempts"), "attempt"), line);
     }
     if (all > (int64_t)i)
         printf("  and %s more\n", cli_grouped(all - (int64_t)i));

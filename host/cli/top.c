@@ -151,7 +151,7 @@ static bool take(struct top *top, int *exit_code)
 
     if (!connect(top, exit_code))
         return false;
-    now = json_pack("{s:s, s:b}", "app", top->work.app.name, "paused", 0);
+    now = json_pack("{s:s}", "app", top->work.app.name);
     if (!find_tables(top) || !status_read(top->cli, &top->work, now, exit_code)) {
         json_decref(now);
         if (top->is_live)
@@ -220,6 +220,7 @@ static void draw_head(struct top *top, struct screen *screen)
 {
     const json_t *now = top->now;
     const json_t *queue = json_object_get(now, "queue");
+    const json_t *paused = json_object_get(now, "paused");
     bool has_host = !json_is_null(json_object_get(now, "host"));
     time_t seconds = time(NULL);
     struct tm tm;
@@ -230,26 +231,33 @@ static void draw_head(struct top *top, struct screen *screen)
         strftime(when, sizeof(when), "%H:%M:%S", &tm);
     screen_bold(screen);
     if (has_host)
-        screen_line(screen, "%s  generation %" PRId64 "  host %" PRId64 "  %zu workers%s  %s%s",
-                    text(now, "app"), number(now, "generation"), number(now, "host"),
-                    json_array_size(json_object_get(now, "workers")),
-                    json_is_true(json_object_get(now, "draining")) ? "  draining" : "", when,
-                    top->is_paused ? "  PAUSED" : "");
+        screen_line(
+            screen, "%s  generation %" PRId64 "  host %" PRId64 "  %s%s  %s%s", text(now, "app"),
+            number(now, "generation"), number(now, "host"),
+            cli_counted((int64_t)json_array_size(json_object_get(now, "workers")), "worker"),
+            json_is_true(json_object_get(now, "draining")) ? "  draining" : "", when,
+            top->is_paused ? "  PAUSED" : "");
     else
         screen_line(screen, "%s  no host on this machine  %s%s", text(now, "app"), when,
                     top->is_paused ? "  PAUSED" : "");
-    screen_line(screen, "%s events/s  %s new facts/s  %s facts", rate_of(now, "events_per_s"),
-                rate_of(now, "facts_per_s"), cli_grouped(facts_of(now)));
+    screen_line(screen, "%s events/s  %s new facts/s  %s", rate_of(now, "events_per_s"),
+                rate_of(now, "facts_per_s"), cli_counted(facts_of(now), "fact"));
     screen_line(screen, "queue: %s ready  %s delayed  %s replays  %s%s",
                 cli_grouped(number(queue, "ready")), cli_grouped(number(queue, "delayed")),
                 cli_grouped(number(queue, "replays")),
                 number(queue, "ready") + number(queue, "delayed") + number(queue, "replays") == 0
                     ? "fixpoint"
-                : rate >= 1 ? "at least "
-                            : "working",
-                number(queue, "ready") > 0 && rate >= 1
+                : json_is_object(paused) ? "paused"
+                : rate >= 1              ? "at least "
+                                         : "working",
+                number(queue, "ready") > 0 && rate >= 1 && !json_is_object(paused)
                     ? seconds_text((double)number(queue, "ready") / rate)
                     : "");
+    if (json_is_object(paused)) {
+        screen_alarm(screen);
+        screen_line(screen, "the queue is paused by %s: %s", text(paused, "by"),
+                    text(paused, "reason"));
+    }
     if (number(queue, "dead") + number(queue, "discarded") > 0) {
         screen_alarm(screen);
         screen_line(screen, "%s dead, %s discarded: accrete queue says why",

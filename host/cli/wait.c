@@ -35,8 +35,8 @@ static int tell(struct cli *cli, const struct queue_state *state)
 {
     if (state->dead == 0)
         return CLI_DONE;
-    cli_note(cli, "nothing is left to do, but %s events are dead: accrete status names them",
-             cli_grouped(state->dead));
+    cli_note(cli, "nothing is left to do, but %s %s dead: accrete status names them",
+             cli_counted(state->dead, "event"), state->dead == 1 ? "is" : "are");
     return CLI_FAILED;
 }
 
@@ -128,10 +128,10 @@ static int wait_for_fixpoint(struct cli *cli, struct work *work)
             !tell_pause(cli, &work->session.pg, &is_paused, &err))
             break;
         if (timeout_ms > 0 && clock_us() - started_us > timeout_ms * 1000) {
-            acc_fail(&err, ACC_ELIMIT,
-                     "after %s %s events are left (%s delayed, %s parts of replays)",
-                     cli_value(cli, "timeout"), cli_grouped(state.ready),
-                     cli_grouped(state.delayed), cli_grouped(state.replays));
+            acc_fail(&err, ACC_ELIMIT, "after %s %s %s left (%s delayed, %s of replays)",
+                     cli_value(cli, "timeout"), cli_counted(state.ready, "event"),
+                     state.ready == 1 ? "is" : "are", cli_grouped(state.delayed),
+                     cli_counted(state.replays, "part"));
             break;
         }
         show(&progress, &work->session.pg, done_before, &state);

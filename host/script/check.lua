@@ -2,7 +2,7 @@
 --- over plain tables. The host calls static(), then declared() with what it could load, then report().
 local json = require("accrete.json")
 
-local host = ... -- app_dir, facts, suggest, part: host/script/lua_check.c
+local host = ... -- app_dir, facts, suggest, json, part: host/script/lua_check.c
 
 local check = { host = host, problems = {}, sampled = {}, texts = {} }
 
@@ -81,6 +81,8 @@ end
 
 -- What a message of the host wants to be done about it. The first pattern that fits counts.
 local fixes = {
+  { "unknown key", "key", nil },
+  { "unknown value", "key", nil },
   { "at least one unique field", "unique", "add a field to `fields` (nullable fields and json cannot be unique)" },
   { "unique and nullable", "unique", "move the field from `nullable` to `fields`, or take it out of `unique`" },
   { "is a reserved word", "name", "rename it; Lua or the host needs this name for itself" },

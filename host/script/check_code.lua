@@ -5,6 +5,7 @@ local util = require("jit.util")
 local bit = require("bit")
 
 local problem, locate = check.problem, check.locate
+local friends_fix = check.host.part("friends_fix")
 
 local function op_of(func, pc)
   local ins = util.funcbc(func, pc)
@@ -253,7 +254,7 @@ local function undeclared(lifecycle, name, line)
     return
   elseif check.kinds[name] then
     problem("error", "look-up", lifecycle.path, line, ("look-ups of %s are not declared"):format(name),
-      ('add friends = { %s = { { "FIELD" } } }: its index comes from it'):format(name))
+      friends_fix(lifecycle.friends, name, { "FIELD" }) .. ": its index comes from it")
   else
     problem("error", "look-up", lifecycle.path, line, ("no kind %q%s"):format(name,
       check.did_you_mean(name, check.kind_names)), "kinds: " .. table.concat(check.kind_names, ", "))
@@ -328,8 +329,7 @@ function check.look_up_problem(lifecycle, kind, keys)
   end
   if not is_declared(lifecycle, kind.name, keys) then
     return ("look-up of %s by {%s} is not declared, so it has no index"):format(kind.name, table.concat(keys, ", ")),
-      ("add friends = { %s = { { %s } } }"):format(kind.name,
-        #keys == 0 and "" or '"' .. table.concat(keys, '", "') .. '"')
+      friends_fix(lifecycle.friends, kind.name, keys)
   end
 end
 

@@ -6,6 +6,7 @@ local text = require("accrete.text")
 
 local host = check.host
 local WHOLE = 2 ^ 53
+local NAN = 0 / 0
 local i64 = ffi.typeof("int64_t")
 
 check.kinds, check.kind_names = {}, {}
@@ -45,7 +46,7 @@ local wanted = {
     return type(v) == "string" and text.is_utf8(v) and not v:find("%z")
   end },
   bytes = { "a string of bytes", function(v) return type(v) == "string" end },
-  json = { "JSON text", function(v) return type(v) == "string" end },
+  json = { "JSON text", function(v) return type(v) == "string" and host.json(v) ~= nil end },
   uuid = { "16 bytes", function(v) return type(v) == "string" and #v == 16 end },
 }
 
@@ -67,6 +68,26 @@ local function value_problem(kind, field, value)
   end
 end
 check.value_problem = value_problem
+
+--- The value of a field as the host would keep it and give it back, so that what is one fact there is one here.
+local function normalised(field, value)
+  if type(value) == "table" then
+    local list = {}
+    for i, one in ipairs(value) do
+      list[i] = normalised(field, one)
+    end
+    return list
+  elseif field.type == "int8" then
+    local number = tonumber(value)
+    local is_exact = number > -WHOLE and number < WHOLE -- at the bound it may have been rounded
+    return is_exact and number + 0 or i64(value)
+  elseif field.type == "float8" then
+    return value ~= value and NAN or value + 0
+  elseif field.type == "json" then
+    return (host.json(value))
+  end
+  return value
+end
 
 local function key_of_value(value)
   if type(value) == "table" then
@@ -139,6 +160,11 @@ end
 
 --- A fact of values by field name. Its id is as good as the host's for what is checked here.
 function check.make_fact(kind, values)
+  for _, field in ipairs(kind.fields) do
+    if values[field.name] ~= nil then
+      values[field.name] = normalised(field, values[field.name])
+    end
+  end
   local fact = { kind = kind, values = values }
   fact.key, fact.full = keys_of(kind, values)
   fact.id = text.unhex(text.sha256(fact.key):sub(1, 32))
@@ -281,7 +307,11 @@ local function condition(kind, name, value)
       error(words, 4)
     end
   end
-  return { field = field, list = value.list, has = mt == has_mt }
+  local list = {}
+  for i, one in ipairs(value.list) do
+    list[i] = normalised(field, one)
+  end
+  return { field = field, list = list, has = mt == has_mt }
 end
 
 local function fits(fact, conditions)
@@ -339,7 +369,8 @@ function check.make_db(lifecycle, source)
   return setmetatable(db, {
     __index = function(_, name)
       if check.kinds[name] then
-        error(("look-ups of %s are not declared: add friends = { %s = { { … } } }"):format(name, name), 2)
+        local fix = host.part("friends_fix")(lifecycle.friends, name)
+        error(("look-ups of %s are not declared: %s"):format(name, fix), 2)
       end
       error(("no kind %q%s"):format(tostring(name), check.did_you_mean(name, check.kind_names)), 2)
     end,

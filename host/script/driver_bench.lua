@@ -12,11 +12,19 @@ local new_coroutine, resume, yield = coroutine.create, coroutine.resume, corouti
 local heap = ffi.cast("struct acc_heap *", host.heap)
 local HANDLE_BYTES = ffi.sizeof("struct acc_handle")
 
-local function words_of(err)
+local NO_WORDS = "an error without words"
+
+local function text_of(err)
   if type(err) == "table" then
-    err = err.text or err.message or "an error without words"
+    err = err.text or err.message or NO_WORDS
   end
-  return (tostring(err):gsub("\n.*", ""))
+  return tostring(err)
+end
+
+--- Its first line; what an error object does when it is asked may raise, too.
+local function words_of(err)
+  local ok, text = pcall(text_of, err)
+  return ((ok and text or NO_WORDS):gsub("\n.*", ""))
 end
 
 --- Numbers of the look-ups that each event made, in their order.

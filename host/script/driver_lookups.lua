@@ -6,6 +6,7 @@ local ffi = require("ffi")
 local host, kinds, batch, slot, handles = driver.host, driver.kinds, driver.batch, driver.slot, driver.handles
 local describe, store_code, compile, row_cdef = driver.describe, driver.store_code, driver.compile, driver.row_cdef
 
+local friends_fix = host.part("friends_fix")
 local any_mt, has_mt = {}, {}
 
 --- db.any{1, 2}: any of these values.
@@ -41,8 +42,8 @@ local function undeclared(lifecycle, kind, t)
     end
   end
   table.sort(names)
-  driver.raise("look-up of %s by {%s} is not declared in lifecycle %s: add friends = { %s = { { %s } } }", kind.name,
-    table.concat(names, ", "), lifecycle.name, kind.name, #names == 0 and "" or '"' .. table.concat(names, '", "') .. '"')
+  driver.raise("look-up of %s by {%s} is not declared in lifecycle %s: %s", kind.name, table.concat(names, ", "),
+    lifecycle.name, friends_fix(lifecycle.friends, kind.name, names))
 end
 
 --- Adds one key with the values of the shape's fields; returns nothing.
@@ -205,7 +206,8 @@ local function make_db(lifecycle)
         names[#names + 1] = k
       end
       if kinds[name] then
-        driver.raise("look-ups of %s are not declared in lifecycle %s: add friends = { %s = { { … } } }", name, lifecycle.name, name)
+        driver.raise("look-ups of %s are not declared in lifecycle %s: %s", name, lifecycle.name,
+          friends_fix(lifecycle.friends, name))
       end
       driver.raise("no kind %q%s", tostring(name), driver.did_you_mean(name, names))
     end,

@@ -64,6 +64,19 @@ local function left_callback(module, is_gathering)
   end
 end
 
+local function text_of(err)
+  if type(err) == "table" and err.message then
+    return (err.where and err.where ~= "" and err.where .. ": " or "") .. tostring(err.message)
+  end
+  return tostring(err)
+end
+
+--- What an error says; what an object does when it is asked may raise, too.
+local function words_of(err)
+  local ok, text = pcall(text_of, err)
+  return ok and text or "an error without words"
+end
+
 --- What an error raised by a callback says, with the callback, the fact, and the app's own frames: co is where it was
 --- raised, nil: here, in the handler of xpcall.
 local function trace_of(lifecycle, err, event, co)
@@ -71,10 +84,7 @@ local function trace_of(lifecycle, err, event, co)
   for _, name in ipairs(CALLBACKS) do
     names[module[name] or name] = name
   end
-  if type(err) == "table" and err.message then
-    err = (err.where and err.where ~= "" and err.where .. ": " or "") .. tostring(err.message)
-  end
-  local text, callback, frames = tostring(err), nil, {}
+  local text, callback, frames = words_of(err), nil, {}
   for level = co and 0 or 2, 60 do
     local info
     if co then

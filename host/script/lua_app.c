@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "script/lua_error.h"
+#include "script/lua_tools.h"
 
 #include <dirent.h>
 #include <lauxlib.h>
@@ -171,11 +172,76 @@ const char *script_near_field(char text[SCRIPT_NEAR_MAX], const char *name, cons
     return script_did_you_mean(text, name, names, kind->field_count);
 }
 
-bool script_check_keys(lua_State *L, const char *const *known, const char *where,
+static bool is_word_byte(char c)
+{
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Where word stands in text as a whole word outside of comments, and, if is_set, is given a value; or NULL. */
+static const char *find_word(const char *text, const char *word, bool is_set)
+{
+    size_t length = strlen(word);
+
+    for (const char *at = strstr(text, word); at != NULL; at = strstr(at + 1, word)) {
+        const char *line = at;
+        const char *end = at + length;
+        bool is_comment = false;
+
+        for (; line > text && line[-1] != '\n'; line--)
+            is_comment |= line[0] == '-' && line[-1] == '-';
+        bool is_word = !is_word_byte(end[0]) && (at == text || !is_word_byte(at[-1]));
+        end += strspn(end, " \t\"']");
+        if (is_word && !is_comment && (!is_set || *end == '(' || (*end == '=' && end[1] != '=')))
+            return at;
+    }
+    return NULL;
+}
+
+const char *script_place(lua_State *L, char place[SCRIPT_PLACE_MAX], const char *file,
+                         const char *name, const char *key)
+{
+    struct buf text = {0};
+    struct acc_error later;
+
+    snprintf(place, SCRIPT_PLACE_MAX, "%s", file);
+    lua_getfield(L, LUA_REGISTRYINDEX, LUA_APP_DIR);
+    char *path = acc_format("%s/%s", lua_tostring(L, -1), file);
+    lua_pop(L, 1);
+    if (read_file(path, &text, &later) && text.data != NULL) {
+        const char *from = name == NULL ? text.data : find_word(text.data, name, false);
+        const char *at = from == NULL || key == NULL ? from : find_word(from, key, true);
+        int line = 1;
+
+        for (const char *c = text.data; at != NULL && c < at; c++)
+            line += *c == '\n';
+        if (at != NULL)
+            snprintf(place, SCRIPT_PLACE_MAX, "%s:%d", file, line);
+    }
+    buf_clear(&text);
+    free(path);
+    return place;
+}
+
+static bool refuse_key(lua_State *L, const char *key, const char *const *known, size_t count,
+                       const char *where, const char *more, struct acc_error *err)
+{
+    char near[SCRIPT_NEAR_MAX];
+    char place[SCRIPT_PLACE_MAX];
+    struct buf keys = {0};
+
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&keys, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", known[i]);
+    acc_fail(err, ACC_EINPUT, "%s: unknown key \"%.60s\"%s (wanted %s%s)",
+             script_place(L, place, where, NULL, key), key,
+             script_did_you_mean(near, key, known, count), keys.data, more);
+    buf_clear(&keys);
+    return false;
+}
+
+bool script_check_keys(lua_State *L, const char *const *known, const char *where, const char *more,
                        struct acc_error *err)
 {
     size_t count = 0;
-    char near[SCRIPT_NEAR_MAX];
 
     while (known[count] != NULL)
         count++;
@@ -192,8 +258,25 @@ bool script_check_keys(lua_State *L, const char *const *known, const char *where
             acc_fail(err, ACC_EINPUT, "%s: wanted keys like %s = …, got a value without a name",
                      where, known[0]);
         else
-            acc_fail(err, ACC_EINPUT, "%s: unknown key \"%s\"%s", where, key,
-                     script_did_you_mean(near, key, known, count));
+            refuse_key(L, key, known, count, where, more, err);
+        lua_pop(L, 1);
+        return false;
+    }
+    return true;
+}
+
+bool script_check_list(lua_State *L, const char *where, const char *key, struct acc_error *err)
+{
+    char place[SCRIPT_PLACE_MAX];
+
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING)
+            continue;
+        acc_fail(err, ACC_EINPUT, "%s: %s: wanted a list, got %.60s = …",
+                 script_place(L, place, where, NULL, lua_tostring(L, -1)), key,
+                 lua_tostring(L, -1));
         lua_pop(L, 1);
         return false;
     }

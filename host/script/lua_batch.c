@@ -131,8 +131,7 @@ static int l_reason(lua_State *L)
     return 0;
 }
 
-/* json(text) -> canonical text, or nil and why not */
-static int l_json(lua_State *L)
+int script_l_json(lua_State *L)
 {
     size_t size;
     const char *text = luaL_checklstring(L, 1, &size);
@@ -234,7 +233,7 @@ static void push_host(lua_State *L, struct script *script)
         {"park", l_park},
         {"reason", l_reason},
         {"suggest", script_l_suggest},
-        {"json", l_json},
+        {"json", script_l_json},
         {"query", l_query},
         {"part", script_l_part},
         {NULL, NULL},

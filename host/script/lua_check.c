@@ -35,8 +35,11 @@ static int l_files(lua_State *L)
 
 static void push_host(lua_State *L, struct script *script, int facts)
 {
-    static const luaL_Reg functions[] = {
-        {"files", l_files}, {"suggest", script_l_suggest}, {"part", script_l_part}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"files", l_files},
+                                         {"suggest", script_l_suggest},
+                                         {"json", script_l_json},
+                                         {"part", script_l_part},
+                                         {NULL, NULL}};
 
     lua_newtable(L);
     for (const luaL_Reg *f = functions; f->name != NULL; f++) {

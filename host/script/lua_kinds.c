@@ -6,11 +6,51 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Refuses what else a field { "name", "type" } at the top of the stack says: its author means something by it. */
+static bool check_field_keys(lua_State *L, const char *name, const char *type, const char *where,
+                             struct acc_error *err)
+{
+    static const char *const lists[] = {"nullable", "unique", "shard"};
+    char place[SCRIPT_PLACE_MAX];
+    char near[SCRIPT_NEAR_MAX];
+    char way[200] = "";
+
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        bool is_named = lua_type(L, -2) == LUA_TSTRING;
+        if (lua_isnumber(L, -2) && (lua_tonumber(L, -2) == 1 || lua_tonumber(L, -2) == 2)) {
+            lua_pop(L, 1);
+            continue;
+        }
+        const char *word = is_named                         ? lua_tostring(L, -2)
+                           : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                                            : luaL_typename(L, -1);
+        const char *list = name_suggest(word, lists, sizeof(lists) / sizeof(*lists));
+        if (list == lists[0])
+            snprintf(way, sizeof(way),
+                     "; nullable fields stand in a list of the kind: nullable = { { \"%s\", "
+                     "\"%.40s\" } }",
+                     name, type);
+        else if (list != NULL)
+            snprintf(way, sizeof(way), "; the kind itself says: %s = { \"%s\" }", list, name);
+        bool is_right = list == NULL || strcmp(list, word) == 0;
+        acc_fail(err, ACC_EINPUT,
+                 "%s: field \"%s\": unknown %s \"%.60s\"%s (wanted { \"name\", \"type\" } alone%s)",
+                 script_place(L, place, where, name, is_named ? word : NULL), name,
+                 is_named ? "key" : "value", word,
+                 is_right ? "" : script_did_you_mean(near, word, &list, 1), way);
+        lua_pop(L, 2);
+        return false;
+    }
+    return true;
+}
+
 /* { "name", "type" } at the top of the stack into the kind's next field. */
 static bool read_field(lua_State *L, struct kind *kind, int number, bool is_nullable,
                        const char *where, struct acc_error *err)
 {
     char what[128];
+    int top = lua_gettop(L);
 
     if (!lua_istable(L, -1))
         return acc_fail(err, ACC_EINPUT, "%s: field %d: wanted { \"name\", \"type\" }, got %s",
@@ -24,6 +64,11 @@ static bool read_field(lua_State *L, struct kind *kind, int number, bool is_null
     if (name == NULL || type == NULL)
         ok = acc_fail(err, ACC_EINPUT, "%s: wanted { \"name\", \"type\" }", what);
     ok = ok && name_check(what, name, err);
+    if (ok) {
+        lua_pushvalue(L, top);
+        ok = check_field_keys(L, name, type, where, err);
+        lua_pop(L, 1);
+    }
     if (ok && kind->field_count == KIND_FIELDS_MAX)
         ok = acc_fail(err, ACC_ELIMIT, "%s: more than %d fields", where, KIND_FIELDS_MAX);
     if (ok && kind_field(kind, name) >= 0)
@@ -65,6 +110,7 @@ static bool read_names(lua_State *L, const struct kind *kind, const char *key, c
     if (ok && lua_istable(L, -1) && lua_objlen(L, -1) == 0)
         ok = acc_fail(err, ACC_EINPUT, "%s: %s: wanted at least one unique field, got none", where,
                       key);
+    ok = ok && (!lua_istable(L, -1) || script_check_list(L, where, key, err));
     for (int i = 1; ok && lua_istable(L, -1) && i <= (int)lua_objlen(L, -1); i++) {
         lua_rawgeti(L, -1, i);
         const char *name = lua_tostring(L, -1);
@@ -126,7 +172,7 @@ static bool read_kind(lua_State *L, struct kind *kind, const char *where, struct
     uint8_t unique[KIND_FIELDS_MAX];
     size_t unique_count;
 
-    if (!script_check_keys(L, keys, where, err) ||
+    if (!script_check_keys(L, keys, where, "", err) ||
         !read_fields(L, kind, "fields", false, where, err) ||
         !read_fields(L, kind, "nullable", true, where, err) ||
         !read_names(L, kind, "unique", where, unique, &unique_count, err) ||

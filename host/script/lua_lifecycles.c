@@ -33,6 +33,7 @@ static bool read_shape(lua_State *L, struct lifecycle *lifecycle, struct kind *k
                        const char *where, struct acc_error *err)
 {
     struct shape shape = {0};
+    char key[KIND_NAME_MAX + 16];
     uint64_t mask = 0;
 
     if (!lua_istable(L, -1))
@@ -40,6 +41,9 @@ static bool read_shape(lua_State *L, struct lifecycle *lifecycle, struct kind *k
                         "%s: friends.%s: wanted a list of look-ups, each a list of field names: %s "
                         "= { { \"%s\" } }",
                         where, kind->name, kind->name, kind->fields[0].name);
+    snprintf(key, sizeof(key), "friends.%s", kind->name);
+    if (!script_check_list(L, where, key, err))
+        return false;
     for (int i = 1; i <= (int)lua_objlen(L, -1); i++) {
         lua_rawgeti(L, -1, i);
         const char *name = lua_tostring(L, -1);
@@ -93,6 +97,11 @@ static bool read_friends(lua_State *L, const struct catalog *catalog, struct lif
         if (!lua_isnil(L, -1) && !lua_istable(L, -1))
             ok = acc_fail(err, ACC_EINPUT, "%s: friends.%s: wanted a list of look-ups, got %s",
                           where, catalog->kinds[k]->name, luaL_typename(L, -1));
+        if (ok && lua_istable(L, -1)) {
+            char key[KIND_NAME_MAX + 16];
+            snprintf(key, sizeof(key), "friends.%s", catalog->kinds[k]->name);
+            ok = script_check_list(L, where, key, err);
+        }
         for (int i = 1; ok && lua_istable(L, -1) && i <= (int)lua_objlen(L, -1); i++) {
             lua_rawgeti(L, -1, i);
             ok = read_shape(L, lifecycle, catalog->kinds[k], where, err);
@@ -124,6 +133,7 @@ static bool read_finds(lua_State *L, const struct catalog *catalog, struct lifec
         ok = acc_fail(err, ACC_EINPUT,
                       "%s: finds: wanted a list of kinds, finds = { \"KIND\" }, got a %s", where,
                       luaL_typename(L, -1));
+    ok = ok && (!lua_istable(L, -1) || script_check_list(L, where, "finds", err));
     for (int i = 1; ok && lua_istable(L, -1) && i <= (int)lua_objlen(L, -1); i++) {
         lua_rawgeti(L, -1, i);
         struct kind *kind = find_kind(catalog, lua_tostring(L, -1), where, "finds", err);
@@ -197,7 +207,7 @@ static bool read_lifecycle(struct script *script, const struct catalog *catalog,
                                        "doc",          NULL};
     lua_State *L = script->L;
 
-    if (!script_check_keys(L, keys, where, err))
+    if (!script_check_keys(L, keys, where, "; what else the module has is local", err))
         return false;
     lua_getfield(L, -1, "on");
     lifecycle->on = find_kind(catalog, lua_tostring(L, -1), where, "on", err);
@@ -268,7 +278,7 @@ static bool load_lifecycle(struct script *script, struct program *program, size_
     script_stem(file, name, sizeof(name));
     snprintf(where, sizeof(where), "lifecycles/%.100s", file);
     lifecycle->path = acc_strdup(where);
-    if (!name_check(where, name, err) ||
+    if (!lifecycle_name_check(where, name, err) ||
         !script_load_module(script, "lifecycles", file, lifecycle->module_sha, err))
         return false;
     snprintf(lifecycle->name, sizeof(lifecycle->name), "%.41s", name);

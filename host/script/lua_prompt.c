@@ -58,11 +58,16 @@ bool script_eval(struct script *script, const char *text, int argc, char **argv,
                  struct acc_error *err)
 {
     script_set_arguments(script, "-e", argc, argv);
-    push_function(script, "run");
+    push_function(script, "chunk");
     lua_pushstring(script->L, text);
+    if (!script_call(script->L, 1, 2, err))
+        return false;
+    if (lua_isnil(script->L, -2)) /* no traceback: nothing has run */
+        return acc_fail(err, ACC_ELUA, "%s", lua_tostring(script->L, -1));
+    lua_pop(script->L, 1);
     for (int i = 0; i < argc; i++)
         lua_pushstring(script->L, argv[i]);
-    return script_call(script->L, argc + 1, 0, err);
+    return script_call(script->L, argc, 0, err);
 }
 
 bool script_take(struct script *script, const char *text, bool *is_complete, struct acc_error *err)

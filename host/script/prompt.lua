@@ -6,7 +6,8 @@ local db = require("accrete.db")
 
 local M = {}
 
-local tools = { "db", "error", "json", "log", "native", "queue", "ram", "settings", "text" }
+local tools = { "bench", "csv", "db", "error", "http", "json", "log", "metrics", "native", "queue", "ram", "settings",
+  "text", "yaml" }
 local words = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil",
   "not", "or", "repeat", "return", "then", "true", "until", "while" }
 
@@ -141,13 +142,10 @@ local function compile(text, name)
   return nil, of_statement, (of_statement:find(ends) or of_expression:find(ends)) ~= nil
 end
 
---- Runs the text of accrete lua -e.
-function M.run(text, ...)
+--- The chunk of the text of accrete lua -e; nil and why not.
+function M.chunk(text)
   local chunk, reason = loadstring(text, "=-e")
-  if not chunk then
-    error(reason, 0)
-  end
-  return setfenv(chunk, env)(...)
+  return chunk and setfenv(chunk, env), reason
 end
 
 local function trace(err)

@@ -59,9 +59,22 @@ bool script_load_module(struct script *script, const char *folder, const char *n
                         struct acc_error *err) ACC_MUST_CHECK;
 /* The part of a file's name before ".lua". */
 void script_stem(const char *file, char *out, size_t size);
-/* Whether the table on top of the stack has only the keys of known (NULL-terminated). */
-bool script_check_keys(lua_State *L, const char *const *known, const char *where,
+/*
+ * Whether the table on top of the stack has only the keys of known (NULL-terminated). where: its file
+ * as seen from the app; more: what the message says behind the known keys.
+ */
+bool script_check_keys(lua_State *L, const char *const *known, const char *where, const char *more,
                        struct acc_error *err) ACC_MUST_CHECK;
+/* Whether the table on top of the stack, which is key of the file where, has no named values. */
+bool script_check_list(lua_State *L, const char *where, const char *key,
+                       struct acc_error *err) ACC_MUST_CHECK;
+#define SCRIPT_PLACE_MAX 160
+/*
+ * "FILE:LINE" in place: where file (as seen from the app) gives key a value, behind the word name;
+ * each may be NULL. "FILE" alone when that stands nowhere as text. Returns place.
+ */
+const char *script_place(lua_State *L, char place[SCRIPT_PLACE_MAX], const char *file,
+                         const char *name, const char *key);
 /* Whether loading goes on after a module that failed: when somebody collects what is wrong. */
 bool script_go_on(struct script *script, const struct acc_error *err);
 
@@ -75,6 +88,8 @@ const char *script_near_field(char text[SCRIPT_NEAR_MAX], const char *name,
 
 /* suggest(name, names) -> the nearest, or nil */
 int script_l_suggest(lua_State *L);
+/* json(text) -> canonical text, or nil and why not */
+int script_l_json(lua_State *L);
 /* part(name) -> the function that is host/script/NAME.lua */
 int script_l_part(lua_State *L);
 

@@ -29,6 +29,12 @@ is_told()
     [ "$(sql "SELECT result FROM audit WHERE id = $audit")" != running ]
 }
 
+# A child of the process that benchmarks, child, works: one for each lifecycle.
+is_at() # first | second
+{
+    child=$(pgrep -P "$(cut -d ' ' -f 1 "$app/data/bench.lock")") && [ "$1" = first -o "$child" != "${first-}" ]
+}
+
 reload()
 {
     local before
@@ -63,6 +69,7 @@ same "audit" "$(sql "SELECT act, what, reason, who FROM audit WHERE id = $audit"
 bench /bench
 gives '#a' 12
 gives '(function() for _, r in ipairs(a) do if not (r.value > 0 and r.ci >= 0 and r.unit == "ns" and r.note == "" and r.runs >= 1) then return r.part end end return true end)()' true
+! grep -Eo '"(value|ci)":[0-9]+\.[0-9]{4,}' "$TMPDIR/answer" || fail "binary digits"
 gives 'a[1].generation' 1
 gives '#a[1].history' 1
 same "change" "$(part path_takes_edge process_data change)" null
@@ -115,7 +122,7 @@ done
 refused 400 "reason: wanted a text" POST /bench '{}'
 refused 400 "wanted a list of names" POST /bench '{"reason":"x","lifecycles":[]}'
 refused 400 "wanted texts" POST /bench '{"reason":"x","lifecycles":[1]}'
-refused 400 'there is no member "only"' POST /bench '{"reason":"x","only":[]}'
+refused 400 'there is no member "only" here, wanted reason, lifecycles' POST /bench '{"reason":"x","only":[]}'
 refused 422 'there is no lifecycle "path_take_edge"' POST /bench '{"reason":"x","lifecycles":["path_take_edge"]}'
 ok
 
@@ -148,16 +155,20 @@ run_bench "$everything"
 same "result" "$result" "2 lifecycles and the host, 12 parts, 0 failed"
 ok
 
-check "one that runs when the host stops says so and keeps nothing"
+check "one that runs when the host stops says so, and keeps whom it has measured"
 sed 's/^function M.process_data(.*/&\n  while true do end/' "$TMPDIR/good.lua" >"$app/lifecycles/path_takes_edge.lua"
 reload
 send POST /bench "$everything"
 wanted 202
 audit=$(answer a.audit)
+until_true is_at first
+first=$child
+until_true is_at second
 stop_host
-deadline_s=120 until_true is_told
 same "result" "$(sql "SELECT result FROM audit WHERE id = $audit")" "stopped with the host"
-same "kept" "$(sql 'SELECT count(*) FROM bench WHERE generation = 7')" 0
+same "kept" "$(sql 'SELECT string_agg(of || part, chr(32) ORDER BY part) FROM bench WHERE generation = 7 AND NOT is_failed')" \
+    "edge_extends_pathload_friends edge_extends_pathprocess_data"
+same "failed" "$(sql 'SELECT count(*) FROM bench WHERE generation = 7 AND is_failed')" 0
 cp "$TMPDIR/good.lua" "$app/lifecycles/path_takes_edge.lua"
 ok
 
@@ -188,6 +199,71 @@ new_app examples/closure
 head -101 examples/closure/edges.csv | acc ingest --quiet --format csv edge -
 fixpoint
 same "fixpoint" "$disturbed" "$(checksum)"
+ok
+
+check "its end is told with the app's own PostgreSQL, too: after a stop, after kill -9 of the host, of its process, of both"
+own_cluster=yes
+new_app examples/closure
+head -61 examples/closure/edges.csv | acc ingest --quiet --format csv edge -
+fixpoint
+start_api
+sed 's/^function M.process_data(.*/&\n  while true do end/' "$TMPDIR/good.lua" >"$app/lifecycles/path_takes_edge.lua"
+send POST /reload '{"reason":"it never ends"}'
+wanted 202
+start_endless()
+{
+    send POST /bench '{"reason":"x","lifecycles":["path_takes_edge"]}'
+    wanted 202
+    audit=$(answer a.audit)
+    runner=
+    until_true is_signed
+}
+is_signed()
+{
+    read -r runner number _ <"$app/data/bench.lock" && [ "$number" = "$audit" ] && pgrep -P "$runner" >/dev/null &&
+        ! pgrep -P "$host" | grep -qx "$runner" # signed by its own process
+}
+kill_host() # and other processes
+{
+    local processes
+
+    processes=$(pgrep -P "$host")
+    kill -KILL "$host" "$@"
+    wait "$host" 2>/dev/null || true
+    for process in $processes; do until_true is_gone "$process"; done
+}
+is_gone()
+{
+    ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null
+}
+is_result() # WORDS: of the newest benchmark in the audit
+{
+    get '/audit?act=bench&limit=1'
+    [ "$code" = 200 ] && [ "$(answer 'a.rows[1].id .. a.rows[1].result')" = "$audit$1" ]
+}
+start_endless
+stop_host
+start_api
+until_true is_result "stopped with the host"
+start_endless
+kill -KILL "$runner"
+until_true is_result "its process was killed"
+start_endless
+kill_host
+start_api
+until_true is_result "stopped with the host"
+start_endless
+kill_host "$runner"
+start_api
+until_true is_result "stopped with the host"
+start_endless
+kill_host "$runner"
+acc bench --runs 2 host >"$TMPDIR/table" # whoever comes next, before a host does
+same "what is left to tell" "$(cut -d ' ' -f 2 "$app/data/bench.lock")" 0
+start_api
+until_true is_result "stopped with the host"
+stop_host
+unset own_cluster
 ok
 
 finish

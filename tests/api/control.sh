@@ -56,6 +56,12 @@ gives 'a.rows[1].reason' "test of pausing"
 [[ $(answer 'a.rows[1].who') == 127.* ]] || fail "who: $(cat "$TMPDIR/answer")"
 send POST /queue/resume '{"reason":"over"}'
 wanted 202
+audit=$(answer a.audit)
+send POST /queue/resume '{"reason":"over again"}'
+wanted 202
+gives a.audit null
+get "/audit?limit=1"
+gives 'a.rows[1].id' "$audit"
 get "/wait?timeout_s=20"
 gives a.fixpoint true
 gives a.dead 0

@@ -116,6 +116,24 @@ send POST /queue/resume '{"reason":"over"}'
 wanted 202
 ok
 
+check "however many results never come, the newest are told"
+sql "INSERT INTO audit (id, at, who, act, what, reason, result) SELECT (SELECT coalesce(max(id), 0) FROM audit) + n, now(), 'x', 'bench', 'all',
+    CASE n WHEN 101 THEN 'the last one' ELSE '' END, 'running' FROM generate_series(1, 101) n"
+results_of() # REASON
+{
+    events "$TMPDIR/all" '(function() local s = {} for _, o in ipairs(of("audit")) do for _, r in ipairs(o.data.rows) do if r.reason == "'"$1"'" then s[#s + 1] = r.result end end end return table.concat(s, " | ") end)()'
+}
+is_told() # REASON PATTERN
+{
+    [[ $(results_of "$1") == $2 ]]
+}
+until_true is_told "the last one" running
+send POST /bench '{"reason":"is it told?"}'
+wanted 202
+deadline_s=90 until_true is_told "is it told?" "running | 2 lifecycles and the host, * parts, 0 failed"
+sql "DELETE FROM audit WHERE act = 'bench' AND who = 'x'"
+ok
+
 check "an audit row comes again when its result is known"
 fact=$(sql "SELECT replace(_id::text, '-', '') FROM fact_path LIMIT 1")
 sql "INSERT INTO parked (lifecycle, fact, bucket, state, attempts, error, trace, generation, first_at, last_at, ready_at) SELECT id, '$fact', 0, 'dead', 3, 'no', '', 1, now(), now(), now() FROM lifecycle WHERE name = 'path_takes_edge'"

@@ -44,6 +44,9 @@ static void a_pause_is_seen_by_others_and_written_down(void **state)
     check_ok(control_read(&control, &database->pg[1], &err), &err);
     assert_false(control.is_paused);
     assert_null(control.who);
+    /* What is not paused cannot be resumed: nothing is written down. */
+    check_ok(control_pause(&database->pg[0], false, &act, &audit_id, &err), &err);
+    assert_int_equal(audit_id, 0);
     assert_int_equal(number_of(database, "SELECT count(*) FROM audit WHERE act LIKE 'queue %'"), 3);
     control_clear(&control);
 }
@@ -108,6 +111,7 @@ static void people_who_change_it_at_once_are_all_written_down(void **state)
 {
     struct database *database = *state;
     pid_t pids[4];
+    int written = 0;
 
     for (int i = 0; i < 4; i++) {
         pids[i] = fork();
@@ -115,21 +119,25 @@ static void people_who_change_it_at_once_are_all_written_down(void **state)
             struct pg pg;
             struct acc_error err;
             int64_t audit_id;
+            int written = 0;
             bool ok = pg_open(&pg, getenv("ACCRETE_TEST_URL"), database->schema, 5000, 20000, &err);
 
-            for (int n = 0; ok && n < 10; n++)
+            for (int n = 0; ok && n < 10; n++) {
                 ok = control_pause(&pg, n % 2 == 0, &act, &audit_id, &err);
-            _exit(ok ? 0 : 1);
+                written += ok && audit_id > 0; /* a resume may come after another's */
+            }
+            _exit(ok ? written : 100);
         }
     }
     for (int i = 0; i < 4; i++) {
         int status;
 
         waitpid(pids[i], &status, 0);
-        assert_int_equal(status, 0);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) >= 5 && WEXITSTATUS(status) <= 10);
+        written += WEXITSTATUS(status);
     }
-    assert_int_equal(number_of(database, "SELECT count(*) FROM audit"), 40);
-    assert_int_equal(number_of(database, "SELECT max(id) FROM audit"), 40);
+    assert_int_equal(number_of(database, "SELECT count(*) FROM audit"), written);
+    assert_int_equal(number_of(database, "SELECT max(id) FROM audit"), written);
 }
 
 static void a_token_opens_until_it_is_revoked(void **state)

@@ -1,4 +1,5 @@
 /* The tables of the commands: complete, and all of them in help, manual and completion. */
+#include "base/files.h"
 #include "cli/cli.h"
 #include "cli/manual.h"
 
@@ -115,6 +116,45 @@ static void every_command_and_option_is_in_help_and_manual(void **state)
     free(all);
 }
 
+/* lua/accrete/yaml.lua is named by accrete lua --help. */
+static void the_help_of_lua_names_every_module(void **state)
+{
+    static const char folder[] = "lua/accrete/";
+    const char *nearest;
+    size_t modules = 0;
+
+    (void)state;
+    const struct cli_command *lua = cli_find("lua", &nearest);
+    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
+        char name[64];
+
+        if (strncmp(file->name, folder, strlen(folder)) != 0 ||
+            strchr(file->name + strlen(folder), '/') != NULL)
+            continue;
+        modules++;
+        snprintf(name, sizeof(name), ".%s", file->name + strlen(folder));
+        name[strlen(name) - strlen(".lua")] = '\0';
+        assert_has("lua", lua->help, name);
+    }
+    assert_true(modules > 10);
+}
+
+static void a_command_is_suggested_by_how_it_begins(void **state)
+{
+    const char *nearest;
+
+    (void)state;
+    assert_null(cli_find("be", &nearest));
+    assert_string_equal(nearest, "bench");
+    assert_null(cli_find("cuont", &nearest));
+    assert_string_equal(nearest, "count");
+    assert_null(cli_find("re", &nearest)); /* rejected, reload, reset, restore: any of them */
+    assert_string_equal(nearest, "reset");
+    assert_null(cli_find("nothing_like_it", &nearest));
+    assert_null(nearest);
+    assert_null(cli_find("", &nearest));
+}
+
 static void every_command_and_option_is_completed(void **state)
 {
     static const char *const shells[] = {"bash", "zsh", "fish"};
@@ -173,6 +213,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_command_and_option_is_documented),
         cmocka_unit_test(every_command_and_option_is_in_help_and_manual),
+        cmocka_unit_test(the_help_of_lua_names_every_module),
+        cmocka_unit_test(a_command_is_suggested_by_how_it_begins),
         cmocka_unit_test(every_command_and_option_is_completed),
         cmocka_unit_test(every_command_is_in_the_readme),
     };

@@ -146,6 +146,15 @@ static void nothing_is_read_beyond_the_end(void **state)
     }
 }
 
+static void what_is_mended_is_valid_and_keeps_its_size(void **state)
+{
+    char text[] = "caf\xe9 na\xc3\xafve \xf0\x9f\x98";
+
+    (void)state;
+    utf8_mend(text, strlen(text));
+    assert_string_equal(text, "caf? na\xc3\xafve ???");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +163,7 @@ int main(void)
         cmocka_unit_test(every_two_and_three_bytes_as_the_definition),
         cmocka_unit_test(random_bytes_as_the_definition),
         cmocka_unit_test(nothing_is_read_beyond_the_end),
+        cmocka_unit_test(what_is_mended_is_valid_and_keeps_its_size),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

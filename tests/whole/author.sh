@@ -125,16 +125,22 @@ mend $is 's/ancestor\.younger)/ancestor.yunger)/'
 names "$is:18" 'no field "yunger"' 'did you mean "younger"'
 fresh
 mend $is 's/where({ elder/where({ edler/'
-names "$is:8" 'no field "edler"' 'did you mean "elder"' '1 errors'
+names "$is:8" 'no field "edler"' 'did you mean "elder"' '1 error,'
 ok
 
 check "mistake 2: a look-up without an index"
 fresh
 mend $is 's/where({ elder/where({ younger/'
-names "$is:8" 'by {younger} is not declared' 'friends = { ancestor = { { "younger" } } }' '1 errors'
+names "$is:8" 'by {younger} is not declared' 'add { "younger" } to friends.ancestor' '1 error,'
+fresh
+mend $is 's/where({ elder = [^}]*})/where({})/'
+names "$is:8" 'by {} is not declared' 'add {} to friends.ancestor'
+fresh
+mend $is 's/friends = { ancestor = { { "elder" } } }/friends = { parent = { { "child" } } }/'
+names "$is:8" 'look-ups of ancestor are not declared' 'add ancestor = { { "FIELD" } } to friends: its index'
 fresh
 mend $is 's/friends = { ancestor = { { "elder" } } }, //'
-names "$is:8" 'look-ups of ancestor are not declared' '1 errors'
+names "$is:8" 'look-ups of ancestor are not declared' 'add friends = { ancestor = { { "FIELD" } } }' '1 error,'
 ok
 
 check "mistake 3: a lifecycle that is not monotone"
@@ -181,7 +187,7 @@ mend $has 's/^  for _, parent in/  prnt(1)\n&/'
 names "$has:15" 'no global "prnt", did you mean "print"'
 fresh
 mend $has 's/^local M/M/'
-names "$has:3" 'global "M"' '1 errors'
+names "$has:3" 'global "M"' '1 error,'
 ok
 
 check "what is kept between events, and modules that are not there, are named"
@@ -227,6 +233,40 @@ echo 'return { fields = { { "remark", "string" } } }' | put kinds/note.lua
 names kinds/note.lua:1 'got "string", did you mean "text"?'
 : | put kinds/note.lua
 names kinds/note.lua:1 'a kind is: return { fields ='
+ok
+
+check "what a kind or a lifecycle says and nobody reads is refused, with its line and what is wanted"
+fresh
+printf '%s\n' '-- nullable = a comment' 'return { fields = {' '  { "writer", "text" },' '  { "note", "text", nullable = true } } }' | put kinds/note.lua
+way='nullable fields stand in a list of the kind: nullable = { { "note", "text" } }'
+names kinds/note.lua:4 'field "note": unknown key "nullable" (wanted { "name", "type" } alone' "$way"
+refused=$(acc schema plan 2>&1) && fail "the plan takes it"
+[[ $refused == *'kinds/note.lua:4: field "note": unknown key "nullable"'* ]] || fail "$refused"
+mend kinds/note.lua 's/nullable = true/nulable = true/'
+names kinds/note.lua:4 'unknown key "nulable", did you mean "nullable"?' "$way"
+mend kinds/note.lua 's/nulable = true/"nullable"/'
+names kinds/note.lua:4 'field "note": unknown value "nullable"' "$way"
+mend kinds/note.lua 's/"text", "nullable"/"text", frob = 1/'
+names kinds/note.lua:4 'unknown key "frob" (wanted { "name", "type" } alone)'
+mend kinds/note.lua 's/frob = 1/unique = true/'
+names kinds/note.lua:4 'the kind itself says: unique = { "note" }'
+mend kinds/note.lua 's/, unique = true.*/ } },/'
+printf '%s\n' '  uniqe = { "writer" } }' >>"$app/kinds/note.lua"
+names kinds/note.lua:5 'unknown key "uniqe", did you mean "unique"? (wanted fields, nullable, unique, shard or doc)'
+mend kinds/note.lua 's/uniqe = .*/unique = { "writer", note = true } }/'
+names kinds/note.lua:5 'unique: wanted a list, got note = …'
+fresh
+mend $is 's/monotone = true/montone = true/'
+names "$is:2" 'unknown key "montone", did you mean "monotone"? (wanted on, friends, finds,' 'what else the module has is local'
+fresh
+mend $is 's/friends = {/freinds = {/'
+names "$is:2" 'unknown key "freinds", did you mean "friends"?'
+fresh
+mend $is 's/friends = { ancestor = { { "elder" } } }/friends = { ancestor = { { elder = true } } }/'
+names "$is:2" 'friends.ancestor: wanted a list, got elder = …'
+fresh
+mend $is 's/^return M/function M.helper() end\n&/'
+names "$is:$(grep -n 'M.helper' "$app/$is" | cut -d: -f1)" 'unknown key "helper" (wanted on,'
 ok
 
 check "mistake 8: a type mismatch with C"
@@ -303,6 +343,31 @@ names "$has:16" "with the same unique fields" "add the field to unique"
 fresh
 mend $has 's/found = { ancestor = { { "Ada", "Cleo" } } }/found = { ancestor = { { "Ada", "Dan" } } }/'
 names "$has:21" "examples.hit: wanted ancestor(\"Ada\", \"Dan\"), which is not found"
+ok
+
+check "examples are compared as the host would: by the type of the field"
+fresh
+echo 'return { fields = { { "n", "int8" }, { "list", "int8[]" }, { "f", "float8" } }, nullable = { { "j", "json" } } }' | put kinds/tick.lua
+put lifecycles/tick_ticks.lua <<'LUA'
+local M = { on = "tick", friends = { tick = { { "n" } } }, finds = { "tick" }, monotone = true }
+function M.load_friends(db, tick) return db.tick:where({ n = tick.n }) end
+function M.process_data(tick, ticks, found)
+  if tick.n ~= 2 then found.tick(ticks, { n = tick.n + 1, list = tick.list, f = tick.f, j = tick.j }) end
+  if tick.n == 0 then found.tick(ticks, { n = 9007199254740993LL, list = {}, f = 0 }) end
+end
+M.examples = {
+  long = { data = { 1LL, { 3 }, 0, '{"b": 1, "a": 2}' }, friends = { { { 1, { 3LL }, 1 } } }, found = { tick = { { 2, { 3LL }, -0, '{"a":2,"b":1}' } } } },
+  short = { data = { 1, { 3LL }, -0 }, found = { tick = { { 2LL, { 3 }, 0 } } } },
+  large = { data = { 0, {}, 0 }, found = { tick = { { 1LL, {}, 0 }, { 9007199254740993LL, {}, 0 } } } },
+}
+return M
+LUA
+examine
+same "exit code of check" "$code: $said" "0: $said"
+mend lifecycles/tick_ticks.lua 's/{ 9007199254740993LL, {}, 0 } }/{ 9007199254740994LL, {}, 0 } }/'
+names lifecycles/tick_ticks.lua:10 'wanted tick(9007199254740994LL' 'finds tick(9007199254740993LL'
+mend lifecycles/tick_ticks.lua "s/'{\"a\":2,\"b\":1}'/'{'/"
+names lifecycles/tick_ticks.lua:8 'tick.j: wanted JSON text, got "{"'
 ok
 
 check "a loop that does not end is named"

@@ -241,8 +241,70 @@ gives 'row("rare_example", "process_data").note' "no facts, M.examples replayed"
 gives 'row("host", "claim_complete").value > 0' true
 ok
 
+check "what an error says is one line of UTF-8, whatever it says, and the other samples are measured"
+new_app
+echo 'return { fields = { { "n", "int8" }, { "w", "text" } } }' >"$app/kinds/letter.lua"
+number=0
+while read -r raise; do
+    number=$((number + 1))
+    lifecycle "data$number" <<END
+local M = { on = "letter", monotone = true }
+function M.process_data(letter) if letter.n == 1 then $raise end end
+return M
+END
+    lifecycle "friends$number" <<END
+local M = { on = "letter", friends = { letter = { { "w" } } }, monotone = true }
+function M.load_friends(db, letter)
+  if letter.n == 1 then $raise end
+  return db.letter:where({ w = letter.w })
+end
+function M.process_data() end
+return M
+END
+done <<'END'
+error("caf\xe9 \xff", 0)
+error("one\ntwo", 0)
+error(setmetatable({}, { __tostring = function() error("no\nwords\xe9") end }))
+error(setmetatable({}, { __index = function() error("no\nwords\xe9") end }))
+END
+for n in 0 1 2 3; do echo "{\"n\":$n,\"w\":\"w$((n / 3))\"}"; done | ingest letter
+bench
+same "exit code" $code 0
+gives '(row("data1").note:gsub(" lifecycles/data1.lua:%d+:", ""))' "1 of 4 samples raised: caf? ?"
+gives '(row("friends1").note:gsub(" lifecycles/friends1.lua:%d+:", ""))' "1 of 4 samples raised: caf? ?"
+gives '(row("data2").note:gsub(" lifecycles/data2.lua:%d+:", ""))' "1 of 4 samples raised: one"
+gives 'row("data3").note' "1 of 4 samples raised: an error without words"
+gives 'row("data4").note' "1 of 4 samples raised: an error without words"
+gives 'row("data1").value > 0 and row("friends1").value > 0 and row("data2").value > 0 and row("data3").value > 0 and row("data4").value > 0' true
+gives 'row("friends3").note' "1 of 4 samples raised: an error without words"
+gives 'row("friends4").note' "1 of 4 samples raised: an error without words"
+gives 'all(function(r) return not r.note:find("\n") and not r.note:find("traceback") end)' true
+gives 'row("host", "identity").value > 0' true
+ok
+
+check "figures have the digits that they are rounded to"
+! grep -Eo '"(value|ci)":[0-9]+\.[0-9]{4,}' "$TMPDIR/answer" || fail "binary digits"
+ok
+
+check "no lifecycle has the name of the host's own parts"
+cp "$app/lifecycles/data1.lua" "$app/lifecycles/host.lua"
+bench
+same "exit code" $code 1
+says "lifecycles/host.lua: \"host\" names the host's own parts in benchmarks, choose another name"
+rm "$app/lifecycles/host.lua"
+acc new lifecycle host --on letter 2>"$TMPDIR/err" && fail "it was made"
+says "\"host\" names the host's own parts"
+[ ! -e "$app/lifecycles/host.lua" ] || fail "it was made"
+ok
+
 check "the time is bounded in all, and what had no turn says so"
-for n in 1 2 3 4 5; do cp "$app/lifecycles/loops.lua" "$app/lifecycles/a_loop$n.lua"; done
+for n in 1 2 3 4 5; do
+    lifecycle "a_loop$n" <<'END'
+local M = { on = "letter", monotone = true }
+function M.process_data(letter) while letter.n == 1 do end end
+return M
+END
+done
 SECONDS=0
 bench --set bench.limit=2s
 [ $SECONDS -lt 30 ] || fail "it took $SECONDS s"

@@ -344,9 +344,9 @@ END
 items 26
 fixpoint -x 1 --set queue.attempts=1
 same "dead events" "$(status status.queue.dead)" 26
-for text in 'look-up of pair by {b} is not declared in lifecycle misuses: add friends = { pair = { { "b" } } }' \
-    'look-up of pair by {a, b} is not declared in lifecycle misuses: add friends = { pair = { { "a", "b" } } }' \
-    'pair has no field "aa"' 'look-up of pair by {} is not declared' 'look-ups of mark are not declared in lifecycle misuses: add friends = { mark =' \
+for text in 'look-up of pair by {b} is not declared in lifecycle misuses: add { "b" } to friends.pair' \
+    'look-up of pair by {a, b} is not declared in lifecycle misuses: add { "a", "b" } to friends.pair' \
+    'pair has no field "aa"' 'look-up of pair by {} is not declared' 'look-ups of mark are not declared in lifecycle misuses: add mark = { { … } } to friends' \
     'no kind "pears", did you mean "pair"' 'pair.a: wanted a whole number, got "x"' 'pair.a: wanted a whole number within 2^53, or int64 cdata, got 1.5' \
     'lifecycle misuses finds mark without saying so: add it to finds' 'pair.b: wanted a text, got nil' 'pair.b: wanted UTF-8 text without NUL' \
     'found.pair has no field "d"' 'found.pair: field "a" is missing' 'found.pair takes first what it rests on (a row, a list of rows, or nil), then a, b, c; got "x" first' \
@@ -354,6 +354,29 @@ for text in 'look-up of pair by {b} is not declared in lifecycle misuses: add fr
     wants_error "$text"
 done
 same "errors name their line" "$(sql "SELECT count(*) FROM parked WHERE error NOT LIKE 'lifecycles/misuses.lua:%'")" 0
+ok
+
+check "of two finds in one batch that contradict each other the one that is stored is right, else the first one"
+new_app
+simple_kinds item mark
+echo 'return { fields = { { "k", "int8" }, { "v", "int8" } }, nullable = { { "w", "text" } }, unique = { "k" } }' | kind value
+lifecycle says <<'END'
+local M = { on = "item", finds = { "value", "mark" }, monotone = true }
+function M.process_data(item, found)
+  found.value(nil, math.floor((item.n + 1) / 2), item.n % 2)
+  found.mark(nil, item.n)
+end
+return M
+END
+for k in {1..20}; do echo "{\"k\":$k,\"v\":$((k % 2))}"; done | ingest value
+items 60
+fixpoint -x 1 --set worker.count=1 --set worker.batch_events=100
+same "events that say what is stored" "$(sql "SELECT count(*) FROM fact_mark WHERE n <= 40 AND n % 2 = (n + 1) / 2 % 2")" 20
+same "events that contradict what is stored" "$(sql "SELECT count(*) FROM fact_mark WHERE n <= 40 AND n % 2 <> (n + 1) / 2 % 2")" 0
+same "events of two finds that are both new" "$(sql "SELECT count(*), count(DISTINCT (n + 1) / 2) FROM fact_mark WHERE n > 40")" "10|10"
+same "dead events" "$(sql "SELECT count(*) FROM parked WHERE state = 'dead'")" 30
+same "the values of events that are done" "$(sql "SELECT count(*) FROM fact_value JOIN fact_mark ON k = (n + 1) / 2 AND v = n % 2")" 30
+same "done and failed" "$(sql "SELECT sum(found), sum(failed) FROM tally_lifecycle WHERE lifecycle > 0")" "30|30"
 ok
 
 check "a contradiction kills its event alone"

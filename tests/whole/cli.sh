@@ -57,6 +57,7 @@ mapfile -t commands < <("$ACCRETE" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z
 
 check what_is_misspelt_is_misuse_and_says_what_was_meant
 run && failed 2 "wanted a command"
+run be && failed 2 'unknown command "be", did you mean "bench"?'
 run cuont && failed 2 'unknown command "cuont", did you mean "count"?'
 run count --jsno && failed 2 'unknown option "--jsno", did you mean "--json"?'
 run count -x && failed 2 'unknown option "-x"'
@@ -203,7 +204,12 @@ prints '{"kind":"edge","from":1,"to":2}'
 ok
 
 check after_run_until_fixpoint_everything_has_its_answer
-fixpoint
+on run --until-fixpoint
+same "exit code of run" $code 0
+[[ $err =~ 21\ events\ in\ 0:[0-9]{2},\ [0-9,]+/s\;\ 21\ facts$ ]] || fail "the run does not tell what it did: $err"
+on run --until-fixpoint --quiet
+same "exit code of run" $code 0
+[[ $err != *" events in "* ]] || fail "--quiet tells all the same: $err"
 on wait && done_with
 on count --json && done_with
 json "json.edge" 7
@@ -282,7 +288,10 @@ on count path && done_with
 same "paths" "$out" 18
 on status --json && done_with
 json "json.host" "$host"
+json "json.url == 'http://' .. json.http" true
 json "#json.workers > 0" true
+curl -sSf "$(acc status | sed -n 's/^http on //p')/status" >"$TMPDIR/out" || fail "status does not print an address that answers"
+json "json.state ~= nil" true
 on reload
 same "exit code of reload" $code 0
 says "generation 1 already"
@@ -316,10 +325,11 @@ printf '{"n":1}\n{"n":2}\n{"n":3}\n' | ingest number
 fixpoint -x 1 --set queue.retry=1ms
 on wait
 same "exit code of wait" $code 1
-says "1 events are dead"
+says "1 event is dead"
 on status && done_with
-prints "two is too much"
+same "lines with the error" "$(grep -c "two is too much" <<<"$out")" 1
 prints "number_fails:"
+prints ", 3 attempts"
 on status --json && done_with
 json "json.queue.dead .. ' ' .. json.dead[1].lifecycle" "1 number_fails"
 on dump
@@ -371,6 +381,13 @@ same "stdout" "$out" $'--json\tx\t--json\tx'
 echo 'local x = nil; x()' >broken.lua
 run lua broken.lua && failed 1 "broken.lua:1:"
 run lua none.lua && failed 2 'cannot read "none.lua"'
+run lua -e 'print(1' && failed 1 "-e:1:"
+same "lines of a syntax error ($err)" "$(wc -l <<<"$err")" 1
+run lua -e 'local a, b = ... print(b, a) error("here")' x y
+same "stdout" "$out" $'y\tx'
+says "-e:1: here"
+run lua -e 'print(yaml ~= nil, csv ~= nil, http ~= nil, metrics ~= nil, bench ~= nil)' && done_with
+same "tools of -e" "$out" $'true\ttrue\ttrue\ttrue\ttrue'
 cd "$OLDPWD"
 new_app examples/closure
 echo 'print(require("accrete.db").connect():value("SELECT 40 + 2"))' >"$TMPDIR/db.lua"

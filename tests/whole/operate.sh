@@ -74,7 +74,7 @@ new_app examples/closure
 exits 0 queue
 same stdout "$out" ""
 exits 0 queue --json
-same stdout "$out" '{"ready":[],"parked":[],"groups":[]}'
+same stdout "$out" '{"paused":null,"throttles":[],"ready":[],"parked":[],"groups":[]}'
 exits 0 queue list --json
 same stdout "$out" '[]'
 exits 1 queue show lifecycle:00
@@ -178,6 +178,50 @@ exits 1 queue retry --state dead --reason x --expect 1
 stop_host
 ok
 
+check "a paused queue and a throttle are seen wherever somebody looks, and a resume of nothing is none"
+new_app examples/closure
+acc ingest edge --quiet --format csv examples/closure/edges.csv
+fixpoint
+exits 0 status --json
+prints '"paused":null'
+exits 0 queue pause -r lunch
+exits 0 queue throttle edge_extends_path 50 -r slowly
+for command in queue status "top --once"; do
+    exits 0 $command
+    prints "the queue is paused by $(id -un)@"
+    prints ": lunch"
+done
+for command in queue status; do
+    exits 0 $command
+    prints "edge_extends_path is held to 50 events a second by $(id -un)@"
+    prints ": slowly"
+    exits 0 $command --json
+    prints '"paused":{"by":"'
+    prints '"reason":"lunch"'
+    prints '"lifecycle":"edge_extends_path","per_s":50.0'
+done
+exits 0 doctor
+prints "warn  queue"
+prints ": lunch"
+prints "1 lifecycle is throttled by hand"
+exits 0 queue resume -r back
+prints "resumed, audit"
+rows=$(sql "SELECT count(*) FROM audit")
+exits 0 queue resume -r "back again"
+says "is not paused"
+same stdout "$out" ""
+same "rows of the audit" "$(sql "SELECT count(*) FROM audit")" "$rows"
+exits 0 queue throttle edge_extends_path none -r over
+for command in queue status doctor; do
+    exits 0 $command
+    [[ $out != *paused* && $out != *throttled* && $out != *"is held to"* ]] || fail "$command still holds: $out"
+done
+sql "INSERT INTO audit (id, at, who, act, what, reason, result) SELECT max(id) + 1, now(), 'anna', 'reload', 'generation 2', '', 'taken up' FROM audit"
+exits 0 queue log
+prints "anna  reload generation 2: taken up"$'\n'
+prints "queue resume: batches again, because back"
+ok
+
 check "on a terminal a choice is asked for"
 failing_app 20
 fixpoint -x 1
@@ -190,7 +234,7 @@ ok
 
 check "doctor names what is wrong and the mend, and fails only when something does"
 exits 0 doctor
-prints "were discarded"
+prints "events discarded"
 exits 0 doctor --json
 prints '{"worst":"warn","checks":['
 sql "ALTER TABLE fact_item DISABLE TRIGGER permanent"
@@ -262,6 +306,8 @@ url_schema=$schema
 exits 1 restore "$TMPDIR/a.accrete"
 says "is not empty: --force"
 exits 0 restore "$TMPDIR/a.accrete" --force
+exits 0 schema plan
+same "what is still to be done for the schema" "$out" ""
 fixpoint
 same "the fixpoint" "$(checksum)" "$later"
 same "schemas left behind" "$(sql "SELECT count(*) FROM pg_namespace WHERE nspname LIKE '${schema}_replaced%'")" 0
@@ -342,10 +388,13 @@ exits 1 reset --yes
 says "accrete stop ends it"
 stop_host
 echo mine >"$app/data/notes"
+exits 0 bench --runs 1
+[ -e "$app/data/bench.lock" ] || fail "bench has no lock any more: $(ls "$app/data")"
 mkdir "$TMPDIR/outside" && echo kept >"$TMPDIR/outside/file"
 ln -s "$TMPDIR/outside" "$app/data/generations/link"
 exits 0 reset --yes
 says 'notes" is not accrete'
+[[ $said != *"lock"* && ! -e $app/data/bench.lock ]] || fail "the lock of bench is not accrete's: $said"
 same "what is left" "$(ls "$app/data" | grep -v "\.lock$")" notes
 same "behind a link" "$(cat "$TMPDIR/outside/file")" kept
 exits 0 reset --yes

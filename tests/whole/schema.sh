@@ -123,11 +123,33 @@ refusing "make a new kind and copy through a lifecycle" '{ "n", "text" }, { "s",
 refusing "make a new kind and copy through a lifecycle" '{ "n", "int8" }, { "s", "text" }' 'unique = { "n", "s" }'
 refusing "make a new kind and copy through a lifecycle" '{ "n", "int8" }'
 refusing "make a new kind and copy through a lifecycle" '{ "m", "int8" }, { "s", "text" }' 'unique = { "m" }'
-refusing "must be nullable" '{ "n", "int8" }, { "s", "text" }, { "t", "text" }' 'unique = { "n" }'
+refusing 'name unique = { "n" }, or make a new kind' '{ "n", "int8" }, { "s", "text" }'
+refusing 'must be nullable: move it from fields to nullable = { { "t", "text" } }' '{ "n", "int8" }, { "s", "text" }, { "t", "text" }' \
+    'unique = { "n" }'
 kind item '{ "n", "int8" }, { "s", "text" }' 'unique = { "n" }'
 acc schema plan --json 2>/dev/null | grep -q '"refusals":\[\]' || fail "refused what was there before"
 fixpoint
 refused "shape the fixpoint" acc schema plan --set settings.most=3
+ok
+
+check "a field added to a kind that names no unique ones is told as a change of unique, with the way out, which works"
+small_app
+kind item '{ "n", "int8" }, { "half", "int8" }'
+echo '{"n":1,"half":0}' | ingest item
+kind item '{ "n", "int8" }, { "half", "int8" }, { "note", "text" }'
+words='unique has changed: facts are stored with unique = { "n", "half" }, now it is { "n", "half", "note" } (all fields are'
+refused "$words" acc schema plan
+refused "$words" acc run --quiet --until-fixpoint
+refused 'move what is new from fields to nullable = { { "note", "text" } }' acc schema plan
+kind item '{ "n", "int8" }, { "half", "int8" }' 'nullable = { { "note", "text" } }'
+acc schema apply >/dev/null 2>&1
+kind item '{ "n", "int8" }, { "half", "int8" }, { "more", "int8" }' 'nullable = { { "note", "text" } }'
+refused 'nullable = { …, { "more", "int8" } }' acc schema plan
+kind item '{ "n", "int8" }, { "half", "int8" }' 'nullable = { { "note", "text" }, { "more", "int8" } }, unique = { "n" }'
+refused 'now it is { "n" } (all fields are unique when none are named), which would change identity: name unique = { "n", "half" }, or' \
+    acc schema plan
+kind item '{ "half", "int8" }, { "n", "int8" }' 'nullable = { { "note", "text" } }'
+fixpoint
 ok
 
 check "a lifecycle cannot change its kind while its events wait"
