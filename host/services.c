@@ -15,10 +15,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PORT_FIRST 7171
 #define PORT_LAST 7199
+#define LISTEN_WAIT_MS 3000
+#define LISTEN_POLL_MS 20
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
 #define RETIRE_MS 600000 /* an old process that still answers somebody is killed after it */
@@ -85,6 +88,23 @@ static int listen_anywhere(struct acc_error *err)
     return http_listen("127.0.0.1:0", err);
 }
 
+/*
+ * Waits for whom has the address to go: the processes of a host that was killed a moment ago end by themselves. Nobody else has this data
+ * directory, so nobody lasting listens at its sockets.
+ */
+static int listen_patiently(const char *text, struct acc_error *err)
+{
+    const struct timespec pause = {.tv_nsec = LISTEN_POLL_MS * 1000000};
+    int64_t until_us = clock_us() + LISTEN_WAIT_MS * 1000;
+    int fd = http_listen(text, err);
+
+    while (fd < 0 && clock_us() < until_us) {
+        nanosleep(&pause, NULL);
+        fd = http_listen(text, err);
+    }
+    return fd;
+}
+
 static bool open_listeners(struct services *services, struct acc_error *err)
 {
     const struct app *app = services->app;
@@ -92,11 +112,11 @@ static bool open_listeners(struct services *services, struct acc_error *err)
     char *query = acc_format("unix:%s", services->query_socket);
     char *routes = acc_format("unix:%s", services->routes_socket);
 
-    services->listener = wanted != NULL ? http_listen(wanted, err) : listen_anywhere(err);
+    services->listener = wanted != NULL ? listen_patiently(wanted, err) : listen_anywhere(err);
     if (services->listener >= 0)
-        services->query_listener = http_listen(query, err);
+        services->query_listener = listen_patiently(query, err);
     if (services->query_listener >= 0)
-        services->routes_listener = http_listen(routes, err);
+        services->routes_listener = listen_patiently(routes, err);
     free(query);
     free(routes);
     if (services->routes_listener < 0)

@@ -324,4 +324,28 @@ gives a.error.code unknown_act
 stop_host
 ok
 
+# Sockets of the host that is killed stay with its processes for a moment; here with one of ours, so that it surely is so.
+check "a host waits for addresses that are given free in a moment"
+/usr/bin/python3 - "$app/run/query.sock" "$TMPDIR/held" <<'PY' &
+import os, socket, sys, time
+tcp = socket.socket()
+tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+tcp.bind(("127.0.0.1", 0))
+tcp.listen()
+if os.path.exists(sys.argv[1]):
+    os.unlink(sys.argv[1])
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(sys.argv[1])
+unix.listen()
+open(sys.argv[2] + ".new", "w").write(str(tcp.getsockname()[1]))
+os.rename(sys.argv[2] + ".new", sys.argv[2])
+time.sleep(1)
+PY
+until_true test -s "$TMPDIR/held"
+start_host --set "http.listen=127.0.0.1:$(cat "$TMPDIR/held")"
+base=http://127.0.0.1:$(cat "$TMPDIR/held")
+until_true serves
+stop_host
+ok
+
 finish
