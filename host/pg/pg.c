@@ -241,19 +241,16 @@ static bool is_alone(const struct pg *pg)
            PQpipelineStatus(pg->conn) == PQ_PIPELINE_OFF;
 }
 
-static bool again(const struct pg *pg, int tries, const struct acc_error *err)
-{
-    if (tries >= ALONE_TRIES || !is_alone(pg) ||
-        (strcmp(err->sqlstate, "40001") != 0 && strcmp(err->sqlstate, "40P01") != 0))
-        return false;
-    pause_before(tries);
-    return true;
-}
+/* One statement: prepared, or (stmt NULL) SQL text. */
+struct statement {
+    struct pg_stmt *stmt;
+    const char *sql;
+    const struct pg_args *args;
+};
 
-static PGresult *query_once(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
-                            struct acc_error *err)
+static PGresult *query_once(struct pg *pg, const struct statement *one, struct acc_error *err)
 {
-    if (!pg_send(pg, stmt, args, err) || !pg_sync(pg, err))
+    if (!pg_send(pg, one->stmt, one->args, err) || !pg_sync(pg, err))
         return NULL;
     PGresult *res = pg_result(pg, err);
     struct acc_error later;
@@ -264,29 +261,11 @@ static PGresult *query_once(struct pg *pg, struct pg_stmt *stmt, const struct pg
     return res;
 }
 
-PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
-                   struct acc_error *err)
+static PGresult *exec_once(struct pg *pg, const struct statement *one, struct acc_error *err)
 {
-    bool may_repeat = pg->conn != NULL && is_alone(pg);
-    struct acc_error why;
-
-    for (int tries = 0;; tries++) {
-        PGresult *res = query_once(pg, stmt, args, &why);
-        if (res != NULL)
-            return res;
-        if (!may_repeat || !again(pg, tries, &why))
-            break;
-    }
-    if (err != NULL)
-        *err = why;
-    return NULL;
-}
-
-static PGresult *exec_once(struct pg *pg, const char *sql, const struct pg_args *args,
-                           struct acc_error *err)
-{
-    PGresult *res = args == NULL ? PQexec(pg->conn, sql)
-                                 : PQexecParams(pg->conn, sql, args->count, args->types,
+    const struct pg_args *args = one->args;
+    PGresult *res = args == NULL ? PQexec(pg->conn, one->sql)
+                                 : PQexecParams(pg->conn, one->sql, args->count, args->types,
                                                 args->values, args->lengths, args->formats, 1);
     pg->round_trips++;
     if (is_good(res))
@@ -296,7 +275,12 @@ static PGresult *exec_once(struct pg *pg, const char *sql, const struct pg_args 
     return NULL;
 }
 
-PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args, struct acc_error *err)
+static bool is_refused_for_others(const struct acc_error *err)
+{
+    return strcmp(err->sqlstate, "40001") == 0 || strcmp(err->sqlstate, "40P01") == 0;
+}
+
+static PGresult *run_alone(struct pg *pg, const struct statement *one, struct acc_error *err)
 {
     struct acc_error why;
 
@@ -304,17 +288,31 @@ PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args, st
         acc_fail(err, ACC_ELOST, "no connection to the database");
         return NULL;
     }
-    bool may_repeat = is_alone(pg);
+    bool was_alone = is_alone(pg);
     for (int tries = 0;; tries++) {
-        PGresult *res = exec_once(pg, sql, args, &why);
+        PGresult *res = one->stmt != NULL ? query_once(pg, one, &why) : exec_once(pg, one, &why);
         if (res != NULL)
             return res;
-        if (!may_repeat || !again(pg, tries, &why))
+        if (!was_alone || !is_alone(pg) || !is_refused_for_others(&why) || tries == ALONE_TRIES)
             break;
+        pause_before(tries);
     }
     if (err != NULL)
         *err = why;
     return NULL;
+}
+
+PGresult *pg_query(struct pg *pg, struct pg_stmt *stmt, const struct pg_args *args,
+                   struct acc_error *err)
+{
+    const struct statement one = {.stmt = stmt, .args = args};
+    return run_alone(pg, &one, err);
+}
+
+PGresult *pg_exec(struct pg *pg, const char *sql, const struct pg_args *args, struct acc_error *err)
+{
+    const struct statement one = {.sql = sql, .args = args};
+    return run_alone(pg, &one, err);
 }
 
 bool pg_do(struct pg *pg, const char *sql, const struct pg_args *args, struct acc_error *err)
