@@ -3,30 +3,6 @@
 
 #include <stdlib.h>
 
-/*
- * Runs one statement in a READ ONLY transaction below SERIALIZABLE, so that figures disturb no
- * worker; NULL with err.
- */
-static PGresult *look(struct pg *pg, struct pg_stmt *stmt, struct acc_error *err)
-{
-    static struct pg_stmt begin = {.sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"};
-    static struct pg_stmt commit = {.sql = "COMMIT"};
-
-    if (!pg_send(pg, &begin, NULL, err) || !pg_send(pg, stmt, NULL, err) ||
-        !pg_send(pg, &commit, NULL, err) || !pg_sync(pg, err))
-        return NULL;
-    PGresult *begun = pg_result(pg, err);
-    PGresult *res = begun == NULL ? NULL : pg_result(pg, err);
-    struct acc_error later;
-    bool finished = pg_finish(pg, res == NULL ? &later : err);
-
-    PQclear(begun);
-    if (finished || res == NULL)
-        return res;
-    PQclear(res);
-    return NULL;
-}
-
 bool queue_state(struct queue_state *state, struct pg *pg, struct acc_error *err)
 {
     static struct pg_stmt stmt = {
@@ -43,7 +19,7 @@ bool queue_state(struct queue_state *state, struct pg *pg, struct acc_error *err
             "state = 'dead') AS dead, "
             " count(*) FILTER (WHERE state = 'discarded') AS discarded FROM parked) k"};
 
-    PGresult *res = look(pg, &stmt, err);
+    PGresult *res = pg_look(pg, &stmt, NULL, err);
     if (res == NULL)
         return false;
     *state = (struct queue_state){
@@ -85,7 +61,7 @@ bool queue_depths(struct pg *pg, struct queue_depth **depths, size_t *count, str
             "FROM parked GROUP BY lifecycle) k ON k.lifecycle = l.id "
             "LEFT JOIN (SELECT lifecycle, count(*) AS replays FROM replay GROUP BY lifecycle) r "
             "ON r.lifecycle = l.id ORDER BY l.id"};
-    PGresult *res = look(pg, &stmt, err);
+    PGresult *res = pg_look(pg, &stmt, NULL, err);
 
     if (res == NULL)
         return false;
@@ -113,7 +89,7 @@ bool queue_buckets(struct pg *pg, int64_t *all, int64_t *owned, struct acc_error
         .sql = "SELECT m.value::int8, (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
                "AND classid = current_schema()::regnamespace::oid AND objsubid = 2 AND granted "
                "AND objid::int8 < m.value::int8) FROM meta m WHERE m.key = 'buckets'"};
-    PGresult *res = look(pg, &stmt, err);
+    PGresult *res = pg_look(pg, &stmt, NULL, err);
 
     if (res == NULL)
         return false;
