@@ -13,7 +13,7 @@ local is_snapshot = rolling == nil and not pcall(require, "table.isempty") -- Op
 if not is_right then
   local function check(name, value)
     if type(value) ~= "table" then
-      error(("bad argument #1 to '%s' (table expected, got %s)"):format(name, value == nil and "nil" or type(value)), 3)
+      error(("bad argument #1 to '%s' (table expected, got %s)"):format(name, type(value)), 3)
     end
   end
 
